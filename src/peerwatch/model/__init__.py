@@ -1,0 +1,33 @@
+"""The nouns that travel: labels, series, batches, what a read returns. No I/O, no clock of their own."""
+
+from peerwatch.model.arrays import STALE, STALE_BITS, BoolArray, Float64Array, Int64Array, is_stale
+from peerwatch.model.batch import Batch, BatchBlock, SampleMatrix
+from peerwatch.model.clock import Clock, SystemClock
+from peerwatch.model.intervals import Marks, SeqIntervals
+from peerwatch.model.labels import METRIC_NAME, Labels
+from peerwatch.model.matcher import Matcher, MatchOp
+from peerwatch.model.series import MetricType, Series
+from peerwatch.model.series_set import SeriesSet
+
+__all__ = [
+    "METRIC_NAME",
+    "STALE",
+    "STALE_BITS",
+    "Batch",
+    "BatchBlock",
+    "BoolArray",
+    "Clock",
+    "Float64Array",
+    "Int64Array",
+    "Labels",
+    "Marks",
+    "MatchOp",
+    "Matcher",
+    "MetricType",
+    "SampleMatrix",
+    "SeqIntervals",
+    "Series",
+    "SeriesSet",
+    "SystemClock",
+    "is_stale",
+]

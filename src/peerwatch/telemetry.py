@@ -1,0 +1,55 @@
+"""Our own metrics and structured logs: the one door to prometheus-client and structlog.
+
+Components take a `CollectorRegistry` and make their metrics in their constructor, so that two hubs in one process
+(tests, `up`) never share a counter. Names end in _seconds, _bytes or _total; label values are bounded.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+__all__ = [
+    "CONTENT_TYPE_LATEST",
+    "CollectorRegistry",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Logger",
+    "configure_logging",
+    "generate_latest",
+    "get_logger",
+]
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def get_logger(place: str) -> Logger:
+    """A logger whose events carry `place`; events are constant phrases, everything that varies is a field."""
+    logger: Logger = structlog.get_logger(place=place)
+    return logger
+
+
+def configure_logging(level: str = "info", *, json: bool = True) -> None:
+    """Send every log line to standard error: JSON for Loki or ELK (requirement B43), or coloured for a terminal."""
+    timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        timestamper,
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    numeric = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(numeric),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=numeric, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
