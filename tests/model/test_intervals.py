@@ -1,5 +1,7 @@
 """SeqIntervals behaves like a set of integers, whatever the order of arrival."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ def test_runs_are_a_set(added: list[tuple[int, int]]) -> None:
     assert {n for n in range(80) if n in intervals} == model
     assert intervals.count == len(model)
     listed = list(intervals)
-    assert all(left[1] + 1 < right[0] for left, right in zip(listed, listed[1:], strict=False))
+    assert all(left[1] + 1 < right[0] for left, right in itertools.pairwise(listed))
     assert SeqIntervals(reversed(added)) == intervals
 
 

@@ -1,0 +1,133 @@
+"""Batch codec: matrices to bytes and back, every bound checked before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from google.protobuf.message import DecodeError as ProtobufError
+
+from peerwatch.errors import DecodeError
+from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, SampleMatrix, Series
+from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
+from peerwatch.wire.packing import pack, unpack
+from peerwatch.wire.schema import SCHEMA_ID_BYTES, Schema
+
+MAX_TIME_MS = 1 << 53  # far beyond any calendar, and exact in float64
+
+
+@dataclass(frozen=True, slots=True)
+class WireBlock:
+    """A block as it travels: the schema by name, the samples as a matrix."""
+
+    schema_id: bytes
+    matrix: SampleMatrix
+    job: str
+    target: str
+
+
+def encode_batch(batch: Batch, schema_of: Callable[[tuple[Series, ...]], Schema]) -> bytes:
+    """The serialised Batch; `schema_of` names each block's series."""
+    return pb.Batch(
+        blocks=[_encode_block(block, schema_of(block.series)) for block in batch.blocks]
+    ).SerializeToString()
+
+
+def _encode_block(block: BatchBlock, schema: Schema) -> pb.BatchBlock:
+    matrix = block.matrix
+    rows, ticks = matrix.values.shape
+    values, presence = matrix.values, b""
+    if matrix.presence is not None and not matrix.presence.all():
+        values = _carry_forward(values, matrix.presence)
+        presence = np.packbits(matrix.presence, bitorder="little").tobytes()
+    return pb.BatchBlock(
+        schema_id=schema.id,
+        rows=rows,
+        ticks=ticks,
+        times=matrix.times_ms.astype("<i8", copy=False).tobytes(),
+        columns=pack(values),
+        presence=presence,
+        job=block.job,
+        target=block.target,
+    )
+
+
+def _carry_forward(values: Float64Array, presence: BoolArray) -> Float64Array:
+    """Absent cells take the value before them (0.0 at the start): a difference of nothing costs no byte."""
+    ticks = values.shape[1]
+    latest = np.maximum.accumulate(np.where(presence, np.arange(ticks), -1), axis=1)
+    carried: Float64Array = np.where(latest >= 0, np.take_along_axis(values, np.maximum(latest, 0), axis=1), 0.0)
+    return carried
+
+
+def decode_batch(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> list[WireBlock]:
+    """The blocks of a serialised Batch. Raises DecodeError; time and memory are linear in what `limits` allow."""
+    try:
+        message = pb.Batch.FromString(body)
+    except ProtobufError as error:
+        raise DecodeError(f"batch of {len(body)} bytes is not protobuf") from error
+    if not 0 < len(message.blocks) <= limits.max_blocks:
+        raise DecodeError(f"batch of {len(message.blocks)} blocks, allowed are 1 to {limits.max_blocks}")
+    cells = sum(block.rows * block.ticks for block in message.blocks)
+    if cells > limits.max_cells:
+        raise DecodeError(f"batch of {cells} cells, limit {limits.max_cells}")
+    return [_decode_block(block, limits) for block in message.blocks]
+
+
+def _decode_block(block: pb.BatchBlock, limits: WireLimits) -> WireBlock:
+    rows, ticks = block.rows, block.ticks
+    if not (0 < rows <= limits.max_series and 0 < ticks <= limits.max_ticks):
+        raise DecodeError(
+            f"block of {rows} series x {ticks} ticks, allowed are 1 to {limits.max_series} and 1 to {limits.max_ticks}"
+        )
+    if len(block.schema_id) != SCHEMA_ID_BYTES:
+        raise DecodeError(f"schema name of {len(block.schema_id)} bytes, expected {SCHEMA_ID_BYTES}")
+    for what, name in (("job", block.job), ("target", block.target)):
+        if len(name.encode()) > limits.max_name_bytes:
+            raise DecodeError(f"{what} of {len(name.encode())} bytes, limit {limits.max_name_bytes}")
+    times = _decode_times(block.times, ticks)
+    presence = _decode_presence(block.presence, rows, ticks) if block.presence else None
+    values = unpack(block.columns, rows, ticks)
+    if presence is not None:
+        values[~presence] = 0.0
+    return WireBlock(block.schema_id, SampleMatrix(times, values, presence), block.job, block.target)
+
+
+def _decode_times(raw: bytes, ticks: int) -> Int64Array:
+    if len(raw) != 8 * ticks:
+        raise DecodeError(f"times of {len(raw)} bytes for {ticks} ticks")
+    times = np.frombuffer(raw, "<i8").astype(np.int64, copy=False)
+    if int(times[0]) < -MAX_TIME_MS or int(times[-1]) > MAX_TIME_MS:
+        raise DecodeError(f"times from {int(times[0])} to {int(times[-1])} ms, limit is +-{MAX_TIME_MS}")
+    if ticks > 1 and not (times[1:] > times[:-1]).all():
+        raise DecodeError("times of a block do not rise")
+    return times
+
+
+def _decode_presence(raw: bytes, rows: int, ticks: int) -> BoolArray:
+    cells = rows * ticks
+    if len(raw) != (cells + 7) // 8:
+        raise DecodeError(f"presence of {len(raw)} bytes for {cells} cells")
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=cells, bitorder="little")
+    return bits.reshape(rows, ticks).astype(np.bool_)
+
+
+def leaf_content(schema_digests: Sequence[bytes], matrices: Sequence[SampleMatrix]) -> bytes:
+    """What a batch's Merkle leaf hashes: per block the schema, times, presence and values, as numbers, not as sent.
+
+    It can be made again from stored samples, so it proves a batch after its bytes were re-encoded (design.md).
+    """
+    hasher = sha256()
+    for digest, matrix in zip(schema_digests, matrices, strict=True):
+        rows, ticks = matrix.values.shape
+        hasher.update(digest + rows.to_bytes(4, "little") + ticks.to_bytes(4, "little"))
+        hasher.update(matrix.times_ms.astype("<i8", copy=False).tobytes())
+        if matrix.presence is None or matrix.presence.all():
+            hasher.update(b"\x00" + np.ascontiguousarray(matrix.values, "<f8").tobytes())
+        else:
+            hasher.update(b"\x01" + np.packbits(matrix.presence, bitorder="little").tobytes())
+            hasher.update(np.where(matrix.presence, matrix.values, 0.0).astype("<f8", copy=False).tobytes())
+    return hasher.digest()

@@ -1,0 +1,31 @@
+"""WireLimits: how large anything from a peer may be. Every decoder takes one; passing a limit is a DecodeError."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """Bounds on decoding. The defaults hold a host of 100,000 series, or a day of one host's back-fill."""
+
+    max_request_bytes: int = 16 * MIB  # one push: several envelopes and the schemas they need
+    max_envelope_bytes: int = 8 * MIB  # what one batch may cost before its signature is checked
+    max_body_bytes: int = 32 * MIB  # after decompression; four times an envelope, real batches shrink to a third
+    max_envelopes: int = 256  # per request: bounds one request's share of a group commit
+    max_schemas: int = 256
+    max_blocks: int = 1_000  # targets of one agent
+    max_series: int = 100_000  # per schema
+    max_ticks: int = 20_000  # per block: more than a day at 5 s
+    max_cells: int = 2_000_000  # per batch: 16 MB of values
+    max_labels: int = 64  # per series
+    max_label_name_bytes: int = 256
+    max_label_value_bytes: int = 4_096
+    max_help_bytes: int = 2_048
+    max_unit_bytes: int = 64
+    max_name_bytes: int = 256  # job, target
+
+
+DEFAULT_LIMITS = WireLimits()

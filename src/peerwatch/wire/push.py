@@ -1,0 +1,165 @@
+"""Push: the request and the reply of delivering envelopes, the same over every link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from google.protobuf.message import DecodeError as ProtobufError
+
+from peerwatch.errors import DecodeError
+from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.ack import Ack, parse_ack
+from peerwatch.wire.compression import Codec, Compressor, Purpose, choose_codec
+from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
+
+_MAX_REPLY_ITEMS = 4096
+
+
+class RefusalReason(IntEnum):
+    """Why a hub did not take an envelope; the numbers are those of the wire."""
+
+    UNSPECIFIED = 0
+    MALFORMED = 1
+    SIGNATURE = 2
+    NOT_A_MEMBER = 3
+    WRONG_FLEET = 4
+    CLONED = 5
+    QUOTA = 6
+    FUTURE = 7
+    TOO_OLD = 8
+    STORE = 9
+    SERIES_LIMIT = 10
+
+    @property
+    def final(self) -> bool:
+        """Whether the same envelope is refused however often it comes: the sender counts it as lost and goes on."""
+        return self in (RefusalReason.MALFORMED, RefusalReason.TOO_OLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One envelope that was not stored, and why; `wait_s` is how long to wait where waiting helps."""
+
+    epoch: int
+    seq: int
+    reason: RefusalReason
+    message: str
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PushReply:
+    """What a hub answers: acks for what is durable, names of schemas it lacks, refusals for the rest."""
+
+    acks: tuple[Ack, ...] = ()
+    need_schemas: tuple[bytes, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    hub_time_ms: int = 0
+
+
+@dataclass(slots=True)
+class ReplyDraft:
+    """A reply in the making, on the hub. Owned by the request that it answers."""
+
+    hub_time_ms: int
+    acks: list[pb.Ack] = field(default_factory=list)
+    need_schemas: list[bytes] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """The serialised PushReply."""
+        refusals = [
+            pb.Refusal(
+                epoch=one.epoch,
+                seq_no=one.seq,
+                reason=one.reason.value,  # type: ignore[arg-type]  # the enum's numbers are the wire's
+                message=one.message[:500],
+                wait_ms=int(one.wait_s * 1000),
+            )
+            for one in self.refusals
+        ]
+        return pb.PushReply(
+            acks=self.acks, need_schemas=self.need_schemas, refusals=refusals, hub_time_ms=self.hub_time_ms
+        ).SerializeToString()
+
+
+def encode_request(envelopes: Sequence[bytes], schemas: Sequence[bytes], compressor: Compressor) -> bytes:
+    """A serialised PushRequest; schemas, which are text, are compressed together as one."""
+    packed: list[bytes] = []
+    codec = Codec.NONE
+    if schemas:
+        codec = choose_codec(sum(map(len, schemas)), Purpose.BULK)
+        packed = [_with_length(compressor.compress(one, codec), len(one)) for one in schemas]
+    return pb.PushRequest(
+        envelopes=envelopes,
+        schemas=packed,
+        schema_codec=codec.value,  # type: ignore[arg-type]  # the enum's numbers are the wire's
+    ).SerializeToString()
+
+
+def _with_length(data: bytes, size_bytes: int) -> bytes:
+    return size_bytes.to_bytes(4, "little") + data
+
+
+def decode_request(
+    raw: bytes, compressor: Compressor, limits: WireLimits = DEFAULT_LIMITS
+) -> tuple[list[bytes], list[bytes]]:
+    """(envelopes, schema records) of a push. Raises DecodeError past any limit."""
+    if len(raw) > limits.max_request_bytes:
+        raise DecodeError(f"push of {len(raw)} bytes, limit {limits.max_request_bytes}")
+    try:
+        request = pb.PushRequest.FromString(raw)
+    except ProtobufError as error:
+        raise DecodeError(f"push of {len(raw)} bytes is not protobuf") from error
+    if len(request.envelopes) > limits.max_envelopes or len(request.schemas) > limits.max_schemas:
+        raise DecodeError(
+            f"push of {len(request.envelopes)} envelopes and {len(request.schemas)} schemas, "
+            f"limits {limits.max_envelopes} and {limits.max_schemas}"
+        )
+    if not request.schemas:
+        return list(request.envelopes), []
+    return list(request.envelopes), _unpack_schemas(request, compressor, limits)
+
+
+def _unpack_schemas(request: pb.PushRequest, compressor: Compressor, limits: WireLimits) -> list[bytes]:
+    try:
+        codec = Codec(request.schema_codec)
+    except ValueError as error:
+        raise DecodeError(f"compression codec {request.schema_codec} is unknown") from error
+    records = []
+    budget = limits.max_body_bytes
+    for packed in request.schemas:
+        size_bytes = int.from_bytes(packed[:4], "little")
+        budget -= size_bytes
+        if len(packed) < 4 or budget < 0:
+            raise DecodeError(f"schemas of a push exceed {limits.max_body_bytes} bytes, or one is cut short")
+        records.append(compressor.decompress(packed[4:], codec, size_bytes))
+    return records
+
+
+def decode_reply(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> PushReply:
+    """A hub's answer, checked for shape; its acks are not verified yet."""
+    if len(raw) > limits.max_request_bytes:
+        raise DecodeError(f"push reply of {len(raw)} bytes, limit {limits.max_request_bytes}")
+    try:
+        reply = pb.PushReply.FromString(raw)
+    except ProtobufError as error:
+        raise DecodeError(f"push reply of {len(raw)} bytes is not protobuf") from error
+    if max(len(reply.acks), len(reply.need_schemas), len(reply.refusals)) > _MAX_REPLY_ITEMS:
+        raise DecodeError(f"push reply with more than {_MAX_REPLY_ITEMS} items")
+    return PushReply(
+        acks=tuple(parse_ack(ack) for ack in reply.acks),
+        need_schemas=tuple(reply.need_schemas),
+        refusals=tuple(_refusal(one) for one in reply.refusals),
+        hub_time_ms=reply.hub_time_ms,
+    )
+
+
+def _refusal(one: pb.Refusal) -> Refusal:
+    try:
+        reason = RefusalReason(int(one.reason))
+    except ValueError:  # a newer hub's reason; the message still says it
+        reason = RefusalReason.UNSPECIFIED
+    return Refusal(one.epoch, one.seq_no, reason, one.message, one.wait_ms / 1000)

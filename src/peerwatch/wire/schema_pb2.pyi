@@ -1,0 +1,352 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Codec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CODEC_NONE: _ClassVar[Codec]
+    CODEC_SNAPPY: _ClassVar[Codec]
+    CODEC_GZIP: _ClassVar[Codec]
+    CODEC_ZSTD: _ClassVar[Codec]
+
+class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFUSED_UNSPECIFIED: _ClassVar[RefusalReason]
+    REFUSED_MALFORMED: _ClassVar[RefusalReason]
+    REFUSED_SIGNATURE: _ClassVar[RefusalReason]
+    REFUSED_NOT_A_MEMBER: _ClassVar[RefusalReason]
+    REFUSED_WRONG_FLEET: _ClassVar[RefusalReason]
+    REFUSED_CLONED: _ClassVar[RefusalReason]
+    REFUSED_QUOTA: _ClassVar[RefusalReason]
+    REFUSED_FUTURE: _ClassVar[RefusalReason]
+    REFUSED_TOO_OLD: _ClassVar[RefusalReason]
+    REFUSED_STORE: _ClassVar[RefusalReason]
+    REFUSED_SERIES_LIMIT: _ClassVar[RefusalReason]
+CODEC_NONE: Codec
+CODEC_SNAPPY: Codec
+CODEC_GZIP: Codec
+CODEC_ZSTD: Codec
+REFUSED_UNSPECIFIED: RefusalReason
+REFUSED_MALFORMED: RefusalReason
+REFUSED_SIGNATURE: RefusalReason
+REFUSED_NOT_A_MEMBER: RefusalReason
+REFUSED_WRONG_FLEET: RefusalReason
+REFUSED_CLONED: RefusalReason
+REFUSED_QUOTA: RefusalReason
+REFUSED_FUTURE: RefusalReason
+REFUSED_TOO_OLD: RefusalReason
+REFUSED_STORE: RefusalReason
+REFUSED_SERIES_LIMIT: RefusalReason
+
+class SignedMessage(_message.Message):
+    __slots__ = ("payload", "signature", "seq_no")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SEQ_NO_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    signature: bytes
+    seq_no: int
+    def __init__(self, payload: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., seq_no: _Optional[int] = ...) -> None: ...
+
+class Signed(_message.Message):
+    __slots__ = ("fleet", "sender", "epoch", "seq_no", "floor_epoch", "floor_seq", "codec", "body_bytes", "body", "run_root")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQ_NO_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    RUN_ROOT_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    sender: bytes
+    epoch: int
+    seq_no: int
+    floor_epoch: int
+    floor_seq: int
+    codec: Codec
+    body_bytes: int
+    body: bytes
+    run_root: bytes
+    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., seq_no: _Optional[int] = ..., floor_epoch: _Optional[int] = ..., floor_seq: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., body_bytes: _Optional[int] = ..., body: _Optional[bytes] = ..., run_root: _Optional[bytes] = ...) -> None: ...
+
+class Batch(_message.Message):
+    __slots__ = ("blocks",)
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    blocks: _containers.RepeatedCompositeFieldContainer[BatchBlock]
+    def __init__(self, blocks: _Optional[_Iterable[_Union[BatchBlock, _Mapping]]] = ...) -> None: ...
+
+class BatchBlock(_message.Message):
+    __slots__ = ("schema_id", "rows", "ticks", "times", "columns", "presence", "job", "target")
+    SCHEMA_ID_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TICKS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    schema_id: bytes
+    rows: int
+    ticks: int
+    times: bytes
+    columns: bytes
+    presence: bytes
+    job: str
+    target: str
+    def __init__(self, schema_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., ticks: _Optional[int] = ..., times: _Optional[bytes] = ..., columns: _Optional[bytes] = ..., presence: _Optional[bytes] = ..., job: _Optional[str] = ..., target: _Optional[str] = ...) -> None: ...
+
+class Label(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class SeriesDescriptor(_message.Message):
+    __slots__ = ("labels", "type", "help", "unit")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    HELP_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedCompositeFieldContainer[Label]
+    type: int
+    help: str
+    unit: str
+    def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., type: _Optional[int] = ..., help: _Optional[str] = ..., unit: _Optional[str] = ...) -> None: ...
+
+class Schema(_message.Message):
+    __slots__ = ("series",)
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    series: _containers.RepeatedCompositeFieldContainer[SeriesDescriptor]
+    def __init__(self, series: _Optional[_Iterable[_Union[SeriesDescriptor, _Mapping]]] = ...) -> None: ...
+
+class SchemaDelta(_message.Message):
+    __slots__ = ("base", "removed", "added_at", "added")
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    ADDED_AT_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    base: bytes
+    removed: _containers.RepeatedScalarFieldContainer[int]
+    added_at: _containers.RepeatedScalarFieldContainer[int]
+    added: _containers.RepeatedCompositeFieldContainer[SeriesDescriptor]
+    def __init__(self, base: _Optional[bytes] = ..., removed: _Optional[_Iterable[int]] = ..., added_at: _Optional[_Iterable[int]] = ..., added: _Optional[_Iterable[_Union[SeriesDescriptor, _Mapping]]] = ...) -> None: ...
+
+class SchemaRecord(_message.Message):
+    __slots__ = ("id", "whole", "delta")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    whole: Schema
+    delta: SchemaDelta
+    def __init__(self, id: _Optional[bytes] = ..., whole: _Optional[_Union[Schema, _Mapping]] = ..., delta: _Optional[_Union[SchemaDelta, _Mapping]] = ...) -> None: ...
+
+class RunRoot(_message.Message):
+    __slots__ = ("fleet", "sender", "epoch", "first_seq", "last_seq", "root")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    sender: bytes
+    epoch: int
+    first_seq: int
+    last_seq: int
+    root: bytes
+    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., root: _Optional[bytes] = ...) -> None: ...
+
+class PushRequest(_message.Message):
+    __slots__ = ("envelopes", "schemas", "schema_codec")
+    ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    SCHEMAS_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_CODEC_FIELD_NUMBER: _ClassVar[int]
+    envelopes: _containers.RepeatedScalarFieldContainer[bytes]
+    schemas: _containers.RepeatedScalarFieldContainer[bytes]
+    schema_codec: Codec
+    def __init__(self, envelopes: _Optional[_Iterable[bytes]] = ..., schemas: _Optional[_Iterable[bytes]] = ..., schema_codec: _Optional[_Union[Codec, str]] = ...) -> None: ...
+
+class SeqRun(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+
+class AckBody(_message.Message):
+    __slots__ = ("fleet", "sender", "epoch", "runs", "roster_version", "hub_time_ms")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HUB_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    sender: bytes
+    epoch: int
+    runs: _containers.RepeatedCompositeFieldContainer[SeqRun]
+    roster_version: int
+    hub_time_ms: int
+    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[SeqRun, _Mapping]]] = ..., roster_version: _Optional[int] = ..., hub_time_ms: _Optional[int] = ...) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ("body", "hub", "path", "index", "signature")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    hub: bytes
+    path: _containers.RepeatedScalarFieldContainer[bytes]
+    index: int
+    signature: bytes
+    def __init__(self, body: _Optional[bytes] = ..., hub: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ..., index: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("epoch", "seq_no", "reason", "message", "wait_ms")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQ_NO_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    seq_no: int
+    reason: RefusalReason
+    message: str
+    wait_ms: int
+    def __init__(self, epoch: _Optional[int] = ..., seq_no: _Optional[int] = ..., reason: _Optional[_Union[RefusalReason, str]] = ..., message: _Optional[str] = ..., wait_ms: _Optional[int] = ...) -> None: ...
+
+class PushReply(_message.Message):
+    __slots__ = ("acks", "need_schemas", "refusals", "hub_time_ms")
+    ACKS_FIELD_NUMBER: _ClassVar[int]
+    NEED_SCHEMAS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    HUB_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    acks: _containers.RepeatedCompositeFieldContainer[Ack]
+    need_schemas: _containers.RepeatedScalarFieldContainer[bytes]
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    hub_time_ms: int
+    def __init__(self, acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., need_schemas: _Optional[_Iterable[bytes]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., hub_time_ms: _Optional[int] = ...) -> None: ...
+
+class HubCertificate(_message.Message):
+    __slots__ = ("fleet", "hub", "signing_key", "not_before_ms", "expires_ms", "serial")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    hub: bytes
+    signing_key: bytes
+    not_before_ms: int
+    expires_ms: int
+    serial: int
+    def __init__(self, fleet: _Optional[bytes] = ..., hub: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., not_before_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., serial: _Optional[int] = ...) -> None: ...
+
+class RootRotation(_message.Message):
+    __slots__ = ("fleet", "old_root", "new_root", "serial")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    OLD_ROOT_FIELD_NUMBER: _ClassVar[int]
+    NEW_ROOT_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    old_root: bytes
+    new_root: bytes
+    serial: int
+    def __init__(self, fleet: _Optional[bytes] = ..., old_root: _Optional[bytes] = ..., new_root: _Optional[bytes] = ..., serial: _Optional[int] = ...) -> None: ...
+
+class RosterEntry(_message.Message):
+    __slots__ = ("fleet", "member", "signing_key", "name", "roles", "expires_ms", "version", "revoked", "signer")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    member: bytes
+    signing_key: bytes
+    name: str
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    expires_ms: int
+    version: int
+    revoked: bool
+    signer: bytes
+    def __init__(self, fleet: _Optional[bytes] = ..., member: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., name: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expires_ms: _Optional[int] = ..., version: _Optional[int] = ..., revoked: bool = ..., signer: _Optional[bytes] = ...) -> None: ...
+
+class InviteToken(_message.Message):
+    __slots__ = ("fleet", "root", "invite_seed", "addresses", "tls_pin", "expires_ms", "link")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    INVITE_SEED_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    TLS_PIN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    root: bytes
+    invite_seed: bytes
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    tls_pin: bytes
+    expires_ms: int
+    link: str
+    def __init__(self, fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., invite_seed: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ..., expires_ms: _Optional[int] = ..., link: _Optional[str] = ...) -> None: ...
+
+class EnrolBody(_message.Message):
+    __slots__ = ("fleet", "invite", "member", "signing_key", "name", "time_ms")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    INVITE_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    invite: bytes
+    member: bytes
+    signing_key: bytes
+    name: str
+    time_ms: int
+    def __init__(self, fleet: _Optional[bytes] = ..., invite: _Optional[bytes] = ..., member: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., name: _Optional[str] = ..., time_ms: _Optional[int] = ...) -> None: ...
+
+class EnrolRequest(_message.Message):
+    __slots__ = ("body", "invite_signature", "member_signature", "signing_signature")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    INVITE_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    invite_signature: bytes
+    member_signature: bytes
+    signing_signature: bytes
+    def __init__(self, body: _Optional[bytes] = ..., invite_signature: _Optional[bytes] = ..., member_signature: _Optional[bytes] = ..., signing_signature: _Optional[bytes] = ...) -> None: ...
+
+class Membership(_message.Message):
+    __slots__ = ("entry", "roster", "certificates", "rotations", "roster_version")
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    ROTATIONS_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    entry: bytes
+    roster: _containers.RepeatedScalarFieldContainer[bytes]
+    certificates: _containers.RepeatedScalarFieldContainer[bytes]
+    rotations: _containers.RepeatedScalarFieldContainer[bytes]
+    roster_version: int
+    def __init__(self, entry: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ...) -> None: ...
