@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError as ProtobufError
-
 from peerwatch.errors import DecodeError, SignatureError
 from peerwatch.wire import merkle
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import PrivateKey, Verifier
-from peerwatch.wire.signed import Domain
+from peerwatch.wire.signed import Domain, parse_message
 
 _MAX_RUNS = 4096
 
@@ -72,10 +70,7 @@ def _encode_body(body: AckBody) -> bytes:
 
 def parse_ack(message: pb.Ack) -> Ack:
     """The ack in a push reply, checked for shape only."""
-    try:
-        raw = pb.AckBody.FromString(message.body)
-    except ProtobufError as error:
-        raise DecodeError(f"ack body of {len(message.body)} bytes is not protobuf") from error
+    raw = parse_message(pb.AckBody, message.body)
     if len(raw.runs) > _MAX_RUNS:
         raise DecodeError(f"ack of {len(raw.runs)} runs, limit {_MAX_RUNS}")
     runs = tuple((run.first, run.last) for run in raw.runs)

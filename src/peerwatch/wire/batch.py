@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from google.protobuf.message import DecodeError as ProtobufError
 
 from peerwatch.errors import DecodeError
 from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, SampleMatrix, Series
@@ -15,6 +14,7 @@ from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
 from peerwatch.wire.packing import pack, unpack
 from peerwatch.wire.schema import SCHEMA_ID_BYTES, Schema
+from peerwatch.wire.signed import parse_message
 
 MAX_TIME_MS = 1 << 53  # far beyond any calendar, and exact in float64
 
@@ -65,10 +65,7 @@ def _carry_forward(values: Float64Array, presence: BoolArray) -> Float64Array:
 
 def decode_batch(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> list[WireBlock]:
     """The blocks of a serialised Batch. Raises DecodeError; time and memory are linear in what `limits` allow."""
-    try:
-        message = pb.Batch.FromString(body)
-    except ProtobufError as error:
-        raise DecodeError(f"batch of {len(body)} bytes is not protobuf") from error
+    message = parse_message(pb.Batch, body)
     if not 0 < len(message.blocks) <= limits.max_blocks:
         raise DecodeError(f"batch of {len(message.blocks)} blocks, allowed are 1 to {limits.max_blocks}")
     cells = sum(block.rows * block.ticks for block in message.blocks)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError as ProtobufError
-
 from peerwatch.errors import DecodeError
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.batch import WireBlock, decode_batch
 from peerwatch.wire.compression import Codec, Compressor, Purpose, choose_codec
 from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
-from peerwatch.wire.signed import Domain, sign_message, split_message
+from peerwatch.wire.signed import Domain, parse_message, sign_message, split_message
 
 FLEET_BYTES = 16
 _MAX_NUMBER = (1 << 63) - 1  # fits a signed 64-bit integer everywhere
@@ -77,10 +75,7 @@ def parse_envelope(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Envelope:
     if len(raw) > limits.max_envelope_bytes:
         raise DecodeError(f"batch envelope: {len(raw)} bytes, limit {limits.max_envelope_bytes}")
     payload, signature, seq_no = split_message(raw)
-    try:
-        signed = pb.Signed.FromString(payload)
-    except ProtobufError as error:
-        raise DecodeError(f"signed part of {len(payload)} bytes is not protobuf") from error
+    signed = parse_message(pb.Signed, payload)
     header = Header(
         fleet=signed.fleet,
         sender=signed.sender,

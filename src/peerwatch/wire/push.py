@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from google.protobuf.message import DecodeError as ProtobufError
-
 from peerwatch.errors import DecodeError
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.ack import Ack, parse_ack
 from peerwatch.wire.compression import Codec, Compressor, Purpose, choose_codec
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
+from peerwatch.wire.signed import parse_message
 
 _MAX_REPLY_ITEMS = 4096
 
@@ -109,10 +108,7 @@ def decode_request(
     """(envelopes, schema records) of a push. Raises DecodeError past any limit."""
     if len(raw) > limits.max_request_bytes:
         raise DecodeError(f"push of {len(raw)} bytes, limit {limits.max_request_bytes}")
-    try:
-        request = pb.PushRequest.FromString(raw)
-    except ProtobufError as error:
-        raise DecodeError(f"push of {len(raw)} bytes is not protobuf") from error
+    request = parse_message(pb.PushRequest, raw)
     if len(request.envelopes) > limits.max_envelopes or len(request.schemas) > limits.max_schemas:
         raise DecodeError(
             f"push of {len(request.envelopes)} envelopes and {len(request.schemas)} schemas, "
@@ -143,10 +139,7 @@ def decode_reply(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> PushReply:
     """A hub's answer, checked for shape; its acks are not verified yet."""
     if len(raw) > limits.max_request_bytes:
         raise DecodeError(f"push reply of {len(raw)} bytes, limit {limits.max_request_bytes}")
-    try:
-        reply = pb.PushReply.FromString(raw)
-    except ProtobufError as error:
-        raise DecodeError(f"push reply of {len(raw)} bytes is not protobuf") from error
+    reply = parse_message(pb.PushReply, raw)
     if max(len(reply.acks), len(reply.need_schemas), len(reply.refusals)) > _MAX_REPLY_ITEMS:
         raise DecodeError(f"push reply with more than {_MAX_REPLY_ITEMS} items")
     return PushReply(

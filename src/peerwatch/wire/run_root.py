@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError as ProtobufError
-
 from peerwatch.errors import DecodeError
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import PrivateKey, Verifier
 from peerwatch.wire.merkle import HASH_BYTES
-from peerwatch.wire.signed import Domain, open_message, sign_message
+from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,7 @@ def sign_run_root(key: PrivateKey, run: RunRoot) -> bytes:
 def open_run_root(raw: bytes, verifier: Verifier) -> RunRoot:
     """The run root, once `verifier`'s signature holds. Raises DecodeError or SignatureError."""
     payload = open_message(raw, Domain.RUN_ROOT, verifier)
-    try:
-        run = pb.RunRoot.FromString(payload)
-    except ProtobufError as error:
-        raise DecodeError(f"run root of {len(payload)} bytes is not protobuf") from error
+    run = parse_message(pb.RunRoot, payload)
     if len(run.root) != HASH_BYTES or run.first_seq > run.last_seq:
         raise DecodeError(f"run root over {run.first_seq}..{run.last_seq} with {len(run.root)} bytes of hash")
     return RunRoot(run.fleet, run.sender, run.epoch, run.first_seq, run.last_seq, run.root)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from google.protobuf.message import DecodeError as ProtobufError
-
 from peerwatch.errors import DecodeError
 from peerwatch.model import METRIC_NAME, Labels, MetricType, Series
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
+from peerwatch.wire.signed import parse_message
 
 SCHEMA_ID_BYTES = 16
 _SHORT = struct.Struct("<H")
@@ -94,10 +93,7 @@ def decode_schema(
     """
     if len(raw) > limits.max_envelope_bytes:
         raise DecodeError(f"schema of {len(raw)} bytes, limit {limits.max_envelope_bytes}")
-    try:
-        record = pb.SchemaRecord.FromString(raw)
-    except ProtobufError as error:
-        raise DecodeError(f"schema record of {len(raw)} bytes is not protobuf") from error
+    record = parse_message(pb.SchemaRecord, raw)
     kind = record.WhichOneof("content")
     if kind == "whole":
         _check_count(len(record.whole.series), limits)
@@ -116,10 +112,7 @@ def decode_schema(
 
 def schema_id_of(raw: bytes) -> bytes:
     """The name that a SchemaRecord claims, unchecked; for finding one's way in a spool."""
-    try:
-        return pb.SchemaRecord.FromString(raw).id
-    except ProtobufError as error:
-        raise DecodeError(f"schema record of {len(raw)} bytes is not protobuf") from error
+    return parse_message(pb.SchemaRecord, raw).id
 
 
 def _check_count(count: int, limits: WireLimits) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError as ProtobufError
+from google.protobuf.message import Message
 
 from peerwatch.errors import DecodeError, SignatureError
 from peerwatch.wire.identity import SIGNATURE_BYTES, PrivateKey, Verifier
 from peerwatch.wire.schema_pb2 import SignedMessage
+
+M = TypeVar("M", bound=Message)
 
 
 class Domain(Enum):
@@ -23,6 +27,14 @@ class Domain(Enum):
     ENROL = b"peerwatch/enrol/1\n"
 
 
+def parse_message(kind: type[M], raw: bytes) -> M:
+    """`raw` as a message of this kind. Raises DecodeError for anything that is not protobuf."""
+    try:
+        return kind.FromString(raw)
+    except ProtobufError as error:
+        raise DecodeError(f"{kind.DESCRIPTOR.name} of {len(raw)} bytes is not protobuf") from error
+
+
 def sign_message(key: PrivateKey, domain: Domain, payload: bytes, seq_no: int = 0) -> bytes:
     """A serialised SignedMessage around `payload`."""
     message = SignedMessage(payload=payload, signature=key.sign(domain.value + payload), seq_no=seq_no)
@@ -31,10 +43,7 @@ def sign_message(key: PrivateKey, domain: Domain, payload: bytes, seq_no: int = 
 
 def split_message(raw: bytes) -> tuple[bytes, bytes, int]:
     """(payload, signature, seq_no) of a serialised SignedMessage; nothing is verified yet."""
-    try:
-        message = SignedMessage.FromString(raw)
-    except ProtobufError as error:
-        raise DecodeError(f"signed message of {len(raw)} bytes is not protobuf") from error
+    message = parse_message(SignedMessage, raw)
     if len(message.signature) != SIGNATURE_BYTES:
         raise SignatureError(f"signature of {len(message.signature)} bytes, expected {SIGNATURE_BYTES}")
     return message.payload, message.signature, message.seq_no

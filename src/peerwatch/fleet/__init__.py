@@ -1,0 +1,1 @@
+"""Who belongs: keys, the root and the hubs it certifies, the roster, invites."""

@@ -1,0 +1,88 @@
+"""Membership: what one process knows of its fleet, kept on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peerwatch.errors import ConfigError, DecodeError, SignatureError
+from peerwatch.fleet.files import read_private, write_private
+from peerwatch.fleet.roster import HUB, Roster
+from peerwatch.fleet.trust import Trust, fleet_id
+from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.signed import parse_message
+
+
+class Membership:
+    """Trust and roster, and the file that they live in. Owned by the hub's authority or by the agent."""
+
+    def __init__(self, path: Path, fleet: bytes, first_root: bytes) -> None:
+        self._path = path
+        self._first_root = first_root
+        self.trust = Trust(fleet, first_root)
+        self.roster = Roster(self.trust)
+
+    @property
+    def fleet(self) -> bytes:
+        """The fleet's name: 16 bytes."""
+        return self.trust.fleet
+
+    @classmethod
+    def load(cls, path: Path, now_ms: int) -> Membership:
+        """The membership in `path`. Raises FileNotFoundError when there is none, ConfigError when it is damaged."""
+        try:
+            message = parse_message(pb.Membership, read_private(path))
+            membership = cls(path, message.fleet, message.root)
+            membership._restore(message, now_ms)
+        except (DecodeError, SignatureError) as error:
+            raise ConfigError(f"{path} is damaged: {error}; restore it from a backup, or join again") from error
+        return membership
+
+    def _restore(self, message: pb.Membership, now_ms: int) -> None:
+        for raw in message.rotations:
+            self.trust.add_rotation(raw)
+        for raw in message.certificates:
+            self.trust.restore_certificate(raw, now_ms)
+        for raw in message.roster:
+            self.roster.restore(raw)
+
+    def save(self) -> None:
+        """Write everything to disk, atomically. Raises StoreError."""
+        write_private(self._path, self.export())
+
+    def export(self) -> bytes:
+        """All that is known, for disk and for a member that joins."""
+        return pb.Membership(
+            roster=self.roster.raw_entries(),
+            certificates=self.trust.certificates,
+            rotations=self.trust.rotations,
+            roster_version=self.roster.version,
+            fleet=self.fleet,
+            root=self._first_root,
+        ).SerializeToString()
+
+    def welcome(self, member: bytes) -> bytes:
+        """What a member needs: the authorities, the hubs and its own entry; not who else there is."""
+        wanted = [entry.member for entry in self.roster if HUB in entry.roles or entry.member == member]
+        return pb.Membership(
+            roster=[self.roster.raw(one) for one in wanted],
+            certificates=self.trust.certificates,
+            rotations=self.trust.rotations,
+            roster_version=self.roster.version,
+            fleet=self.fleet,
+            root=self._first_root,
+        ).SerializeToString()
+
+    def absorb(self, raw: bytes, now_ms: int) -> None:
+        """Take in what a hub sent: every piece is verified by its own signature. Raises PeerError, changes kept."""
+        message = parse_message(pb.Membership, raw)
+        for rotation in message.rotations[len(self.trust.rotations) :]:
+            self.trust.add_rotation(rotation)
+        for certificate in message.certificates:
+            self.trust.add_certificate(certificate, now_ms)
+        for entry in message.roster:
+            self.roster.merge(entry, now_ms)
+
+
+def new_membership(path: Path, first_root: bytes) -> Membership:
+    """An empty membership of the fleet that this root key founds."""
+    return Membership(path, fleet_id(first_root), first_root)

@@ -1,0 +1,154 @@
+"""Roster: who belongs to the fleet. A set of individually signed entries that merges in any order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from peerwatch.errors import DecodeError, SignatureError
+from peerwatch.fleet.trust import Trust
+from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.identity import KEY_BYTES, PrivateKey
+from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message, split_message
+
+MAX_MEMBERS = 100_000  # thirty times the largest fleet that is planned for; an entry costs about 1 KB
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+NAME_RULE = "1 to 128 letters, digits, dots, dashes or underscores, with a letter or digit at both ends"
+
+AGENT = "agent"
+HUB = "hub"
+INVITE = "invite"
+_ROLES = frozenset({AGENT, HUB, INVITE})
+
+
+def valid_name(name: str) -> bool:
+    """Whether `name` may name a member; it becomes the `instance` label."""
+    return _NAME.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RosterEntry:
+    """A member: `member` is its peer key, `signing_key` signs its batches. `expires_ms` 0 means never."""
+
+    member: bytes
+    signing_key: bytes
+    name: str
+    roles: tuple[str, ...]
+    expires_ms: int
+    version: int
+    revoked: bool
+
+    def active(self, now_ms: int) -> bool:
+        """Whether the member may act now."""
+        return not self.revoked and (self.expires_ms == 0 or now_ms < self.expires_ms)
+
+
+def sign_entry(key: PrivateKey, signer: bytes, fleet: bytes, entry: RosterEntry) -> bytes:
+    """The signed bytes of an entry; `signer` is the member id of the hub whose signing key `key` is."""
+    payload = pb.RosterEntry(
+        fleet=fleet,
+        member=entry.member,
+        signing_key=entry.signing_key,
+        name=entry.name,
+        roles=entry.roles,
+        expires_ms=entry.expires_ms,
+        version=entry.version,
+        revoked=entry.revoked,
+        signer=signer,
+    ).SerializeToString()
+    return sign_message(key, Domain.ROSTER_ENTRY, payload)
+
+
+def supersedes(new: RosterEntry, old: RosterEntry) -> bool:
+    """Whether `new` takes the place of `old`: revocation always wins, else the higher version.
+
+    Two entries of one version (two hubs that did not know of each other) are settled by their content, so that every
+    member settles them alike whatever the order of arrival.
+    """
+    if new.revoked != old.revoked:
+        return new.revoked
+    if new.version != old.version:
+        return new.version > old.version
+    return _order(new) > _order(old)
+
+
+def _order(entry: RosterEntry) -> tuple[bytes, str, tuple[str, ...], int]:
+    return entry.signing_key, entry.name, entry.roles, entry.expires_ms
+
+
+class Roster:
+    """The members known here. Owned by its process's membership; bounded at `MAX_MEMBERS` (more: SignatureError)."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._entries: dict[bytes, tuple[RosterEntry, bytes]] = {}
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[RosterEntry]:
+        return iter([entry for entry, _ in self._entries.values()])
+
+    def get(self, member: bytes) -> RosterEntry | None:
+        """The member's entry, revoked or expired ones included."""
+        found = self._entries.get(member)
+        return None if found is None else found[0]
+
+    def raw(self, member: bytes) -> bytes:
+        """The signed bytes of a member's entry. Raises KeyError for a stranger."""
+        return self._entries[member][1]
+
+    def raw_entries(self) -> list[bytes]:
+        """The signed bytes of every entry, for passing on and for disk."""
+        return [raw for _, raw in self._entries.values()]
+
+    def merge(self, raw: bytes, now_ms: int) -> RosterEntry | None:
+        """Take an entry in; the entry when it changed something, else None.
+
+        Raises SignatureError unless a hub of this fleet, certified for now, signed it, and DecodeError for nonsense.
+        """
+        entry = self._open(raw, now_ms)
+        known = self._entries.get(entry.member)
+        if known is None and len(self._entries) >= MAX_MEMBERS:
+            raise SignatureError(f"roster is full: {MAX_MEMBERS} members")
+        if known is not None and not supersedes(entry, known[0]):
+            return None
+        self._keep(entry, raw)
+        return entry
+
+    def restore(self, raw: bytes) -> None:
+        """Take an entry back from our own disk: it was verified when it came, its signer may have expired since."""
+        payload, _, _ = split_message(raw)
+        self._keep(_checked(parse_message(pb.RosterEntry, payload)), raw)
+
+    def _keep(self, entry: RosterEntry, raw: bytes) -> None:
+        self._entries[entry.member] = (entry, raw)
+        self.version = max(self.version, entry.version)
+
+    def _open(self, raw: bytes, now_ms: int) -> RosterEntry:
+        payload, _, _ = split_message(raw)
+        message = parse_message(pb.RosterEntry, payload)
+        if message.fleet != self._trust.fleet:
+            raise SignatureError(f"roster entry is for fleet {message.fleet.hex()}, this is {self._trust.fleet.hex()}")
+        open_message(raw, Domain.ROSTER_ENTRY, self._trust.hub_verifier(message.signer, now_ms))
+        return _checked(message)
+
+
+def _checked(message: pb.RosterEntry) -> RosterEntry:
+    if len(message.member) != KEY_BYTES or len(message.signing_key) != KEY_BYTES:
+        raise DecodeError("roster entry with a key that is not 32 bytes long")
+    if not valid_name(message.name):
+        raise DecodeError(f"roster name {message.name[:140]!r} is not allowed: {NAME_RULE}")
+    if not message.roles or not _ROLES.issuperset(message.roles):
+        raise DecodeError(f"roster roles {list(message.roles)[:8]} are not among {sorted(_ROLES)}")
+    return RosterEntry(
+        member=message.member,
+        signing_key=message.signing_key,
+        name=message.name,
+        roles=tuple(message.roles),
+        expires_ms=message.expires_ms,
+        version=message.version,
+        revoked=message.revoked,
+    )
