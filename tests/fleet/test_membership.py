@@ -155,6 +155,7 @@ def test_rosters_agree_whatever_the_order(order: list[int]) -> None:
     """The highest version wins, revocation always wins, ties are settled alike everywhere."""
     path = Path("unused")
     root, hub, member = PrivateKey(bytes(32)), PrivateKey(b"h" * 32), b"m" * 32
+
     def fresh() -> Membership:
         membership = new_membership(path, root.public)
         certificate = HubCertificate(hub.public, hub.public, 0, NOW * 2, 1)

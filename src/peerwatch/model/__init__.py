@@ -3,6 +3,7 @@
 from peerwatch.model.arrays import STALE, STALE_BITS, BoolArray, Float64Array, Int64Array, is_stale
 from peerwatch.model.batch import Batch, BatchBlock, SampleMatrix
 from peerwatch.model.clock import Clock, SystemClock
+from peerwatch.model.entry import EnvelopeEntry, Layout, Part, RowsEntry
 from peerwatch.model.intervals import Marks, SeqIntervals
 from peerwatch.model.labels import METRIC_NAME, Labels
 from peerwatch.model.matcher import Matcher, MatchOp
@@ -17,13 +18,17 @@ __all__ = [
     "BatchBlock",
     "BoolArray",
     "Clock",
+    "EnvelopeEntry",
     "Float64Array",
     "Int64Array",
     "Labels",
+    "Layout",
     "Marks",
     "MatchOp",
     "Matcher",
     "MetricType",
+    "Part",
+    "RowsEntry",
     "SampleMatrix",
     "SeqIntervals",
     "Series",

@@ -12,6 +12,8 @@ from peerwatch.wire.identity import PrivateKey, Verifier
 from peerwatch.wire.signed import Domain, parse_message
 
 _MAX_RUNS = 4096
+SignedAck = pb.Ack
+"""An ack ready for a reply."""
 
 
 @dataclass(frozen=True, slots=True)

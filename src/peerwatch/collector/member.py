@@ -1,0 +1,80 @@
+"""MemberState: what the collector remembers of one sender between its batches."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from peerwatch.collector.bucket import TokenBucket
+from peerwatch.collector.config import CollectorConfig
+from peerwatch.collector.series_quota import SeriesQuota
+from peerwatch.model import Layout
+from peerwatch.wire.envelope import Header
+from peerwatch.wire.identity import Verifier
+
+LayoutKey = tuple[bytes, str, str]  # schema id, job, target
+
+
+class MemberState:
+    """Owned by the collector's event loop; there is one per active member, so the roster bounds how many."""
+
+    __slots__ = (
+        "behind_batches",
+        "bucket",
+        "epoch",
+        "last_seen_ms",
+        "layouts",
+        "name",
+        "newest_ms",
+        "quota",
+        "refused",
+        "seq",
+        "verifier",
+    )
+
+    def __init__(self, name: str, signing_key: bytes, config: CollectorConfig, now_s: float) -> None:
+        self.name = name
+        self.verifier = Verifier(signing_key)
+        self.bucket = TokenBucket(config.burst_bytes, config.max_bytes_per_s, now_s)
+        self.quota = SeriesQuota(config.max_series_per_sender, config.max_new_series_per_hour, now_s)
+        self.layouts: OrderedDict[LayoutKey, Layout] = OrderedDict()
+        self.epoch = 0
+        self.seq = -1
+        self.newest_ms = 0
+        self.last_seen_ms = 0
+        self.behind_batches = 0
+        self.refused = 0
+
+    def remember_layout(self, key: LayoutKey, layout: Layout, limit: int) -> None:
+        """Keep a layout; the least recently used goes when there are more than `limit`."""
+        self.layouts[key] = layout
+        if len(self.layouts) > limit:
+            self.layouts.popitem(last=False)
+
+    def saw(self, header: Header, newest_ms: int, now_ms: int) -> None:
+        """Note a stored batch."""
+        self.last_seen_ms = now_ms
+        self.newest_ms = max(self.newest_ms, newest_ms)
+        if (header.epoch, header.seq) >= (self.epoch, self.seq):
+            self.epoch, self.seq = header.epoch, header.seq
+        if header.floor_epoch == header.epoch:
+            self.behind_batches = max(0, header.seq - header.floor_seq)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """One line of `peerwatch agents`. Times are UTC milliseconds, 0 where nothing has come since the hub started.
+
+    `since_ms` is when the agent's process started; `behind_batches` how many batches it had not delivered when it
+    made the newest one.
+    """
+
+    name: str
+    peer_id: str
+    up: bool
+    since_ms: int
+    last_seen_ms: int
+    newest_sample_ms: int
+    behind_batches: int
+    active_series: int
+    refused_batches: int
