@@ -1,0 +1,1 @@
+"""The agent: sample, batch, seal, spool, ship."""

@@ -1,0 +1,1 @@
+"""How envelopes travel. Each link has `push` and `membership`, and speaks LinkError."""
