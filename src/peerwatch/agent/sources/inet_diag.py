@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def add_states(answer: bytes, counts: Int64Array) -> bool:
         if kind == _NLMSG_DONE:
             return True
         if kind == _NLMSG_ERROR:
-            (code,) = struct.unpack_from("=i", answer, at + _HEADER.size)
+            code = int.from_bytes(answer[at + _HEADER.size :][:4], sys.byteorder, signed=True)
             raise OSError(-code, "inet_diag refused")
         if length <= _STATE_AT or at + length > end:
             raise OSError(f"inet_diag: message of {length} bytes at {at} in a datagram of {end}")

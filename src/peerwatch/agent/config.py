@@ -1,0 +1,115 @@
+"""AgentConfig: what is sampled, how often, and what is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from peerwatch.agent.aggregate import AggregationRule
+from peerwatch.agent.sources import diskstats, filesystem, netclass, netdev, netstat
+from peerwatch.errors import ConfigError
+from peerwatch.model.relabel import RelabelRule
+
+_MIN_INTERVAL_S = 0.1  # below that a tick of all sources would not fit in its interval
+_MAX_INTERVAL_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSetting:
+    """On or off, and how often. `interval_s` None: the source's own default (see `sources.KINDS`)."""
+
+    enabled: bool = True
+    interval_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeConfig:
+    """One `/metrics` URL. `target` defaults to the URL's host and port, as Prometheus's `instance`."""
+
+    url: str
+    job: str
+    target: str = ""
+    interval_s: float = 15.0  # the field's default for pulled targets (requirement D5)
+    timeout_s: float = 10.0  # for the whole of one scrape; never more than the interval
+    body_limit_bytes: int = 16 << 20
+    sample_limit: int = 50_000  # after relabelling; more fails the scrape, as in Prometheus
+    metric_relabel: tuple[RelabelRule, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    bearer_token_file: str = ""  # read anew for each scrape, so that it can be rotated
+    ca_file: str = ""  # empty: the usual authorities
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"agent.scrape.url: {self.url!r}, must be http://… or https://…")
+        if not self.job:
+            raise ConfigError(f"agent.scrape {self.url}: job is empty, must be a name")
+        _check_interval("agent.scrape.interval_s", self.interval_s)
+        if not 0 < self.timeout_s <= self.interval_s:
+            raise ConfigError(
+                f"agent.scrape.timeout_s: {self.timeout_s}, must be above 0 and at most interval_s ({self.interval_s})"
+            )
+
+    @property
+    def target_name(self) -> str:
+        """What the scraped series belong to."""
+        if self.target:
+            return self.target
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """The sampling half of an agent. Defaults sample every 5 s and report two ticks at a time (requirement E12)."""
+
+    sample_interval_s: float = 5.0
+    report_interval_s: float = 10.0  # equal to sample_interval_s: every tick is sent at once
+    phase: float | None = None  # 0 to 1: where in the interval ticks lie; None: by chance, so that a fleet spreads
+    source_deadline_s: float = 1.0  # a source that takes longer is left out of the tick and left alone until it ends
+    max_batch_samples: int = 500_000  # a batch is closed early at this size; 4 MB of values
+    sources: Mapping[str, SourceSetting] = field(default_factory=lambda: MappingProxyType({}))
+    textfile_folder: str = ""  # empty: no textfile source
+    scrape: tuple[ScrapeConfig, ...] = ()
+    aggregation: tuple[AggregationRule, ...] = ()
+    diskstats_exclude: str = diskstats.DEFAULT_EXCLUDE
+    filesystem_exclude_mounts: str = filesystem.DEFAULT_EXCLUDE_MOUNTS
+    filesystem_exclude_types: str = filesystem.DEFAULT_EXCLUDE_TYPES
+    netdev_exclude: str = netdev.DEFAULT_EXCLUDE
+    netclass_exclude: str = netclass.DEFAULT_EXCLUDE
+    netstat_include: str = netstat.DEFAULT_INCLUDE
+
+    def __post_init__(self) -> None:
+        _check_interval("agent.sample_interval_s", self.sample_interval_s)
+        _check_interval("agent.report_interval_s", self.report_interval_s)
+        if self.report_interval_s < self.sample_interval_s:
+            raise ConfigError(
+                f"agent.report_interval_s: {self.report_interval_s},"
+                f" must be at least agent.sample_interval_s ({self.sample_interval_s})"
+            )
+        if self.phase is not None and not 0 <= self.phase < 1:
+            raise ConfigError(f"agent.phase: {self.phase}, must be from 0 to below 1")
+        if not 0 < self.source_deadline_s <= 60:
+            raise ConfigError(f"agent.source_deadline_s: {self.source_deadline_s}, must be above 0 and at most 60")
+        if self.max_batch_samples < 1000:
+            raise ConfigError(f"agent.max_batch_samples: {self.max_batch_samples}, must be at least 1000")
+        for name, setting in self.sources.items():
+            if setting.interval_s is not None:
+                _check_interval(f"agent.sources.{name}.interval_s", setting.interval_s)
+        _check_distinct_targets(self.scrape)
+
+
+def _check_interval(path: str, seconds: float) -> None:
+    if not _MIN_INTERVAL_S <= seconds <= _MAX_INTERVAL_S:
+        raise ConfigError(f"{path}: {seconds}, must be from {_MIN_INTERVAL_S} to {_MAX_INTERVAL_S:g} seconds")
+
+
+def _check_distinct_targets(targets: tuple[ScrapeConfig, ...]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for target in targets:
+        key = (target.job, target.target_name)
+        if key in seen:
+            raise ConfigError(f"agent.scrape: job {key[0]!r} has target {key[1]!r} twice, their samples would mix")
+        seen.add(key)
