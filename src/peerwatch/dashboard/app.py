@@ -142,6 +142,7 @@ def _shape(panel: Panel) -> dict[str, object]:
         "kind": panel.kind,
         "top": panel.top,
         "empty": panel.empty,
+        "note": panel.note,
         "queries": [{"legend": query.legend, "expr": query.expr, "down": query.down} for query in panel.queries],
     }
 

@@ -33,7 +33,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart. `empty` is what the page says, and what to do, when nothing comes back; `top` a fixed upper end."""
+    """One chart. `empty`: what the page says, and what to do, when nothing comes back; `top`: a fixed upper end;
+    `note`: how to read it, in a few words."""
 
     id: str
     title: str
@@ -42,6 +43,7 @@ class Panel:
     queries: tuple[Query, ...]
     empty: str
     top: float | None = None
+    note: str = ""
 
 
 def _gauge(metric: str) -> str:
@@ -78,6 +80,7 @@ PANELS = (
             ),
         ),
         "No CPU samples in this range. Is the agent running? Look at `peerwatch agents`.",
+        note="100 % is all cores",
     ),
     Panel(
         "load",
@@ -114,6 +117,7 @@ PANELS = (
             Query("{device} tx", _rate("node_network_transmit_bytes_total", "device", _REAL_NIC), down=True),
         ),
         "No network interface reported in this range.",
+        note="in above, out below",
     ),
     Panel(
         "disk_io",
@@ -125,6 +129,7 @@ PANELS = (
             Query("{device} write", _rate("node_disk_written_bytes_total", "device", _REAL_DISK), down=True),
         ),
         "No disk reported in this range. Containers often see none.",
+        note="reads above, writes below",
     ),
     Panel(
         "tcp",
