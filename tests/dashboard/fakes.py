@@ -105,6 +105,8 @@ class FakeQueryClient:
         return columns[position - 2]
 
 
-def make_live(client: FakeQueryClient, clock: Clock, config: Config | None = None) -> Live:
-    """A Live with its own registry."""
-    return Live(config or Config(), client, clock, CollectorRegistry(), boot="b00t")
+def make_live(
+    client: FakeQueryClient, clock: Clock, config: Config | None = None, registry: CollectorRegistry | None = None
+) -> Live:
+    """A Live with a registry of its own."""
+    return Live(config or Config(), client, clock, registry or CollectorRegistry(), boot="b00t")

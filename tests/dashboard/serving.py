@@ -21,13 +21,17 @@ async def serve(live: Live, clock: Clock, port: int = 0) -> AsyncIterator[str]:
     app = Starlette(routes=routes(live, clock))
     config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_level="warning")
     server = uvicorn.Server(config)
-    async with anyio.create_task_group() as ticking:
-        ticking.start_soon(live.run)
-        async with anyio.create_task_group() as serving:
-            serving.start_soon(server.serve, [listener])
-            try:
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            finally:
-                server.should_exit = True
-                ticking.cancel_scope.cancel()  # ends the streams, so that the server can stop
-    listener.close()
+    ticking = anyio.CancelScope()
+
+    async def tick() -> None:
+        with ticking:
+            await live.run()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        tasks.start_soon(server.serve, [listener])
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ticking.cancel()  # ends the streams, so that the server can stop
+            server.should_exit = True
