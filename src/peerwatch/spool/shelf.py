@@ -79,6 +79,7 @@ class Shelf:
         if self._segments and self._segments[-1].writable:
             newest = self._segments[-1]
             if self._disk.size(newest.name) > newest.size_bytes:
+                self._metrics.torn()
                 self._disk.truncate(newest.name, newest.size_bytes)
 
     def write(self, batch: Sequence[Packed], lookup: SchemaLookup, *, new_items: int) -> Segment:
