@@ -54,15 +54,11 @@ class MemoryQueryable:
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[Labels]:
         return sorted(
-            labels
-            for labels in self._series
-            if all(matcher.matches(labels.get(matcher.name)) for matcher in matchers)
+            labels for labels in self._series if all(matcher.matches(labels.get(matcher.name)) for matcher in matchers)
         )
 
     def _alive(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
-        return [
-            one for one in self._matching(matchers) if len(_between(self._series[one], start_ms, end_ms)[0])
-        ]
+        return [one for one in self._matching(matchers) if len(_between(self._series[one], start_ms, end_ms)[0])]
 
 
 def _between(column: Column, start_ms: int, end_ms: int) -> Column:

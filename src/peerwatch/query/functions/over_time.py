@@ -230,7 +230,8 @@ def _median_deviation(block: Block) -> tuple[Float64Array, BoolArray]:
     def columns(values: Float64Array, padding: BoolArray, at: Int64Array) -> Float64Array:
         half = np.full(values.shape[1], 0.5)
         median = quantiles_of_columns(half, values, padding)
-        return quantiles_of_columns(half, np.abs(values - median), padding)
+        deviation = quantiles_of_columns(half, np.abs(values - median), padding)
+        return np.where((np.isnan(values) & ~padding).any(axis=0), np.nan, deviation)
 
     return _by_columns(block, columns)
 
