@@ -10,47 +10,12 @@ from enum import IntEnum
 import numpy as np
 
 from peerwatch.errors import CorruptionError
-from peerwatch.model import BoolArray, Float64Array, Int64Array, SampleMatrix, Series
+from peerwatch.model import BoolArray, Float64Array, Int64Array, SampleMatrix
+from peerwatch.model import EnvelopeEntry as EnvelopeEntry
+from peerwatch.model import Layout as Layout
+from peerwatch.model import Part as Part
+from peerwatch.model import RowsEntry as RowsEntry
 from peerwatch.store.packing import unzip, zip_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A handle: an ordered list of series of the store; row i of a matrix belongs to series i.
-
-    Good for as long as its store is open, also when the store forgot it in between.
-    """
-
-    id: int
-    series: tuple[Series, ...]
-    series_ids: Int64Array
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Samples of one layout. The arrays belong to the store from `append` on: do not write to them again."""
-
-    layout: Layout
-    matrix: SampleMatrix
-
-
-@dataclass(frozen=True, slots=True)
-class EnvelopeEntry:
-    """A verified batch. `raw` = signed bytes exactly as they came; `run_root` = opaque signed blob."""
-
-    sender: bytes
-    epoch: int
-    seq: int
-    raw: bytes
-    parts: tuple[Part, ...]
-    run_root: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class RowsEntry:
-    """Remote-written or hub-made rows; the store encodes them itself."""
-
-    parts: tuple[Part, ...]
 
 
 class RecordType(IntEnum):
