@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -257,13 +258,12 @@ def test_a_flipped_bit_costs_one_envelope(rig: Rig, disk: MemoryDisk) -> None:
 
 
 def test_any_damaged_byte_costs_little(disk: MemoryDisk) -> None:
-    """Whichever byte of the files is hit, opening works and at most the segment's envelopes are missing, counted."""
+    """Whichever byte of the files is hit, opening works and at most one envelope is missing, noticed."""
     source = Rig(Path("unused"), small(), disk=disk)
     source.append(*range(1, 31))
     source.spool.reader("hub").ack(1, [(5, 5)])
     source.spool.close()
     files = {name: disk.read(name, 0, BIG) for name in disk.names()}
-    per_segment = 17
     for name, content in files.items():
         for offset in range(0, len(content), 7):
             hurt = MemoryDisk()
@@ -273,7 +273,7 @@ def test_any_damaged_byte_costs_little(disk: MemoryDisk) -> None:
             rig = Rig(Path("unused"), small(), disk=hurt)
             rig.append(1, epoch=2)
             missing = {*range(1, 31)} - {*drain(rig)} - {5}
-            assert len(missing) <= per_segment
+            assert len(missing) <= 1
             noticed = rig.metric("damaged_total") + rig.metric("torn_total")
             assert not missing or noticed
 
@@ -291,7 +291,8 @@ def test_a_segment_of_a_later_format_is_set_aside(rig: Rig, disk: MemoryDisk) ->
     """It is kept, not guessed at, and the spool goes on."""
     rig.append(1)
     (name,) = segments(disk)
-    disk.damage(name, 8, 0x03)
+    head = disk.read(name, 0, 8) + b"\x02\0\0\0"
+    disk.write(name, 0, head + crc32(head).to_bytes(4, "little"))
     rig.reopen()
     rig.append(1, epoch=2)
     assert (drain(rig), name + ".bad" in disk.names(), rig.metric("damaged_total")) == ([1], True, 1)
@@ -303,7 +304,8 @@ def test_files_set_aside_do_not_pile_up(disk: MemoryDisk) -> None:
         rig = Rig(Path("unused"), small(), disk=disk)
         rig.append(1, epoch=epoch)
         rig.spool.close()
-        disk.damage(segments(disk)[-1], 0)
+        name = segments(disk)[-1]
+        disk.write(name, 0, b"x" * disk.size(name))
     Rig(Path("unused"), small(), disk=disk)
     assert len([name for name in disk.names() if name.endswith(".bad")]) == 2
 
