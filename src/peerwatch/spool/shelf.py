@@ -11,7 +11,7 @@ from peerwatch.spool.disk import Disk
 from peerwatch.spool.ledger import Ledger
 from peerwatch.spool.metrics import AGE, CORRUPT, FULL, SpoolMetrics
 from peerwatch.spool.packed import Packed, SchemaLookup
-from peerwatch.spool.position import Position
+from peerwatch.spool.position import ORIGIN, Position
 from peerwatch.spool.segment import SUFFIX, Draft, Segment, load_segment
 from peerwatch.telemetry import get_logger
 
@@ -44,13 +44,18 @@ class Shelf:
         self._metrics = metrics
         self._segments: list[Segment] = []
         self._number = 0
-        self.is_loaded = False
+        self._loaded = False
         self.size_bytes = 0
 
     @property
     def lived_ms(self) -> int:
         """How long the spool had been open when the last envelope was written."""
         return self._segments[-1].last_lived_ms if self._segments else 0
+
+    @property
+    def floor(self) -> Position:
+        """The floor that the newest segment keeps: what a crash cannot undo."""
+        return self._segments[-1].floor if self._segments else ORIGIN
 
     def load(self) -> None:
         """Take up what is on disk. Damage is set aside and counted; what cannot be read now is left where it is.
@@ -67,7 +72,7 @@ class Shelf:
             self._segments.append(segment)
             self._ledger.add(segment)
             self.size_bytes += segment.size_bytes
-        self.is_loaded = True
+        self._loaded = True
 
     def mend(self) -> None:
         """See that files can be made, and cut the torn tail of the newest segment. Raises StoreError.
@@ -79,6 +84,7 @@ class Shelf:
         if self._segments and self._segments[-1].writable:
             newest = self._segments[-1]
             if self._disk.size(newest.name) > newest.size_bytes:
+                self._metrics.torn()
                 self._disk.truncate(newest.name, newest.size_bytes)
 
     def write(self, batch: Sequence[Packed], lookup: SchemaLookup, *, new_items: int) -> Segment:
@@ -136,7 +142,7 @@ class Shelf:
 
     def _make_ready(self) -> None:
         """Claim a folder that could not be had at opening. What it may hold was never counted, so it must be empty."""
-        if self.is_loaded:
+        if self._loaded:
             return
         try:
             self._disk.prepare()
@@ -146,7 +152,7 @@ class Shelf:
             raise StoreError(
                 f"{self._disk.folder} holds segments that could not be read at the start: restart to use them"
             )
-        self.is_loaded = True
+        self._loaded = True
 
     def _load(self, name: str) -> Segment | None:
         if not _SEGMENT_NAME.fullmatch(name):
@@ -172,9 +178,9 @@ class Shelf:
 
     def _admit(self, segment: Segment) -> Segment:
         if segment.damaged:
-            _log.warning("spool file damaged", reason=f"{segment.name}: unreadable stretches were gone round")
+            _log.warning("spool file damaged", reason=f"{segment.name}: {segment.lost} unreadable stretches")
             self._metrics.damaged()
-            self._metrics.dropped(CORRUPT, 1, 0)  # at least one: nobody knows
+            self._metrics.dropped(CORRUPT, segment.lost, 0)
         return segment
 
     def _discard(self, segment: Segment) -> None:

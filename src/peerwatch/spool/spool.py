@@ -112,8 +112,9 @@ class Spool:
     def floor(self) -> Position | None:
         """The lowest position still to come to any receiver; None when none is. What is below never comes again.
 
-        Tell it to receivers inside later envelopes. It is `Position(0, 0)`, no promise, while old segments may exist
-        that could not be read.
+        Tell it to receivers inside later envelopes: it is kept with the next one on disk, so it holds across crashes.
+        While envelopes only go to memory it therefore does not rise (and is never None); while old segments may exist
+        that could not be read it is `Position(0, 0)`, which promises nothing.
         """
         return self._view.floor
 
@@ -169,6 +170,7 @@ class Spool:
                 self._intake.degrade(error, self._clock.monotonic_s())
             for name in sorted(self._cursors.unsaved):
                 self._save(self._ledger.receiver(name))
+            self._cursors.settle()
             self._publish()
             self._disk.close()
 
@@ -309,6 +311,7 @@ class Spool:
             degraded=self._intake.trouble,
         )
         pending = {name: ledger.pending(ledger.receiver(name)) for name in ledger.names()}
-        floor = lowest if self._shelf.is_loaded else ORIGIN
-        self._view = _View(floor, ledger.last, stats, pending)
+        if self._intake.trouble:
+            lowest = min(ledger.floor, self._shelf.floor)
+        self._view = _View(lowest, ledger.last, stats, pending)
         self._metrics.show(stats)

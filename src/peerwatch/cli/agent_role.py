@@ -1,0 +1,154 @@
+"""AgentRole: an agent put together from its parts: sampling, sealing, spool, shipping, and its own /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskStatus
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from peerwatch.agent.agent import Agent
+from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.metrics_http import MetricsHttp
+from peerwatch.agent.seal import Sealer
+from peerwatch.agent.ship import Link, Shipper
+from peerwatch.errors import QuotaError, StoreError
+from peerwatch.fleet.epoch import next_epoch, read_machine_id
+from peerwatch.fleet.membership import Membership
+from peerwatch.model import Batch, Clock
+from peerwatch.settings import Settings
+from peerwatch.spool import Spool
+from peerwatch.telemetry import CollectorRegistry, generate_latest, get_logger
+from peerwatch.wire.identity import PrivateKey
+
+_log = get_logger("agent")
+_QUEUE_BATCHES = 64  # between the sampler and the spool: ten minutes of reports while a disk hangs
+_DRAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Who the agent is, and where that is kept."""
+
+    member: bytes
+    signing: PrivateKey
+    membership: Membership
+    epoch_file: Path
+
+
+class AgentRole:
+    """Owns everything an agent runs. Opening it takes the spool's folder; `run` samples and delivers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: AgentConfig,
+        identity: AgentIdentity,
+        link: Link,
+        receiver: str,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._clock = clock
+        self._registry = registry
+        self.spool = Spool.open(settings.folder / "spool", settings.spool, clock=clock, registry=registry)
+        epoch = next_epoch(identity.epoch_file, read_machine_id(), clock.now_ms())
+        self._sealer = Sealer(identity.membership.fleet, identity.member, identity.signing, epoch)
+        self.shipper = Shipper(
+            self.spool,
+            receiver,
+            link,
+            identity.membership,
+            identity.member,
+            self._sealer.delta,
+            settings.ship,
+            clock,
+            registry,
+        )
+        self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
+        self.agent = Agent(config, self._deliver, registry, clock=clock)
+        self._http = settings.agent_http
+        self._http_configured = bool(settings.configured & {"agent_http.port", "agent_http.host"})
+        self.metrics_url = ""
+        self.stopped = anyio.Event()
+
+    async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Sample and deliver until `stop`; then spool what was gathered and deliver what can be within 2 s."""
+        async with anyio.create_task_group() as tasks:
+            if self._http.enabled:
+                await tasks.start(self._serve_metrics)
+            shipping = anyio.CancelScope()
+            tasks.start_soon(self._within, shipping, self.shipper.run)
+            spooled = anyio.Event()
+            tasks.start_soon(self._spool_batches, self._batches, spooled)
+            sampling = anyio.CancelScope()
+            tasks.start_soon(self._within, sampling, self.agent.run)
+            task_status.started()
+            await stop.wait()
+            sampling.cancel()
+            await self._settle(spooled)
+            shipping.cancel()
+            remaining = await self.shipper.drain(_DRAIN_S)
+            _log.info("agent stopped", undelivered_batches=remaining)
+            tasks.cancel_scope.cancel()
+        self.stopped.set()
+
+    async def _settle(self, spooled: anyio.Event) -> None:
+        """Let the cancelled sampler hand over its open batch, then let the spool take all of it."""
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        self._incoming.close()
+        with anyio.move_on_after(_DRAIN_S):
+            await spooled.wait()
+
+    @staticmethod
+    async def _within(scope: anyio.CancelScope, run: Callable[..., object]) -> None:
+        with scope:
+            await run()  # type: ignore[misc]  # both are coroutines without arguments
+
+    def close(self) -> None:
+        """Let the spool's folder go; call after `run`."""
+        self.spool.close()
+
+    def _deliver(self, batch: Batch) -> None:
+        try:
+            self._incoming.send_nowait(batch)
+        except anyio.WouldBlock:
+            raise QuotaError(f"{_QUEUE_BATCHES} batches wait for the spool, the limit: the disk hangs") from None
+        except anyio.ClosedResourceError:
+            raise QuotaError("the agent is stopping") from None
+
+    async def _spool_batches(self, batches: MemoryObjectReceiveStream[Batch], done: anyio.Event) -> None:
+        async with batches:
+            async for batch in batches:
+                try:
+                    await anyio.to_thread.run_sync(self._spool_one, batch)
+                except StoreError as error:
+                    _log.error("batch not spooled", reason=str(error), samples=batch.sample_count)
+                self.shipper.wake()
+        done.set()
+
+    def _spool_one(self, batch: Batch) -> None:
+        time_ms = max(int(block.matrix.times_ms[-1]) for block in batch.blocks)
+        sealed = self._sealer.seal(batch, time_ms, self.spool.floor())
+        self.spool.append(sealed.item, sealed.schemas)
+
+    def ready(self) -> tuple[bool, dict[str, object]]:
+        """Whether samples reach the spool's disk and the hub; what is not, in words."""
+        degraded = self.spool.stats().degraded
+        connected = self.shipper.last_ack_ms > 0
+        status = degraded or ("ok" if connected else "no hub has acknowledged anything yet")
+        return not degraded and connected, {"status": status, "connected_peers": int(connected)}
+
+    async def _serve_metrics(self, *, task_status: TaskStatus[None]) -> None:
+        server = MetricsHttp(self._exposition, self.ready)
+        del server
+        task_status.started()
+
+    def _exposition(self) -> bytes:
+        """Host metrics, then the agent's own."""
+        return self.agent.exposition() + generate_latest(self._registry)

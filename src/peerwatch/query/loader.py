@@ -1,0 +1,107 @@
+"""Loader: from selectors to samples, asking the store once for what a query names twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from peerwatch.errors import LimitError
+from peerwatch.model import Int64Array, Matcher, SeriesSet, is_stale
+from peerwatch.query.limits import Budget
+from peerwatch.query.queryable import Queryable
+from peerwatch.query.value import Vector
+from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_until, group_by_times
+
+
+class Loader:
+    """Reads for one query. Keeps what it read until the query ends; all of it together stays below `max_samples`."""
+
+    def __init__(self, source: Queryable, budget: Budget) -> None:
+        self._source = source
+        self._budget = budget
+        self._loaded: dict[tuple[tuple[Matcher, ...], int, int], SeriesSet] = {}
+        self._held = 0
+
+    def _select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> SeriesSet:
+        key = (tuple(matchers), start_ms, end_ms)
+        found = self._loaded.get(key)
+        if found is None:
+            self._budget.check()
+            limit = self._budget.limits.max_samples
+            found = self._source.select(matchers, start_ms, end_ms, max_samples=limit - self._held)
+            self._held += len(found.values)
+            if self._held > limit:
+                raise LimitError(f"query would load more than {limit} samples into memory")
+            self._loaded[key] = found
+        return found
+
+    def ranges(
+        self, matchers: Sequence[Matcher], ends_ms: Int64Array, range_ms: int, steps_ms: Int64Array
+    ) -> RangeVector:
+        """The samples in (end - range, end] for each end."""
+        start_ms, end_ms = int(ends_ms.min()) - range_ms + 1, int(ends_ms.max())
+        found = self._select(matchers, start_ms, end_ms)
+        return RangeVector(found.labels, without_stale(found), ends_ms, range_ms, steps_ms, self._budget)
+
+    def latest(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> tuple[Vector, Int64Array]:
+        """(the newest sample of each series at each time, when it was taken [S, T]).
+
+        A sample counts for less than `lookback_ms`; a stale marker ends its series until the next sample.
+        """
+        start_ms, end_ms = int(at_ms.min()) - lookback_ms + 1, int(at_ms.max())
+        found = self._select(matchers, start_ms, end_ms)
+        samples = Samples(found.times_ms, found.values, found.offsets)
+        shape = (samples.series_count, len(at_ms))
+        self._budget.cells(*shape)
+        values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+        sampled = np.zeros(shape, np.int64)
+        if len(samples.times_ms):
+            self._fill_latest(samples, at_ms, lookback_ms, values, present, sampled)
+        return Vector(found.labels, values, present), sampled
+
+    def _fill_latest(
+        self,
+        samples: Samples,
+        at_ms: Int64Array,
+        lookback_ms: int,
+        values: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+        present: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+        sampled: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+    ) -> None:
+        group_of, leaders = group_by_times(samples)
+        order = np.argsort(group_of, kind="stable")
+        stale = is_stale(samples.values)
+        any_stale = bool(stale.any())
+        height = max(1, SLICE_CELLS // len(at_ms))
+        for at in range(0, len(order), height):
+            self._budget.check()
+            rows = order[at : at + height]
+            groups, member = np.unique(group_of[rows], return_inverse=True)
+            within = count_until(samples, leaders[groups], at_ms) - 1
+            leader_at = np.clip(within + samples.offsets[leaders[groups]][:, None], 0, len(samples.times_ms) - 1)
+            times = samples.times_ms[leader_at]
+            fresh = (within >= 0) & (times > at_ms - lookback_ms)
+            flat = np.clip(within[member] + samples.offsets[rows][:, None], 0, len(samples.times_ms) - 1)
+            values[rows] = samples.values[flat]
+            alive = fresh[member]
+            present[rows] = alive & ~stale[flat] if any_stale else alive
+            sampled[rows] = times[member]
+
+
+def without_stale(found: SeriesSet) -> Samples:
+    """The samples less stale markers: ranges never see them."""
+    stale = is_stale(found.values)
+    if not stale.any():
+        return Samples(found.times_ms, found.values, found.offsets)
+    kept = ~stale
+    counts = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
+    return Samples(found.times_ms[kept], found.values[kept], counts[found.offsets])
+
+
+def samples_of(vector: Vector, times_ms: Int64Array) -> Samples:
+    """The values of a vector over a grid, as if they had been sampled at its steps: what a subquery is."""
+    counts = np.cumsum(vector.present.sum(axis=1), dtype=np.int64)
+    offsets = np.concatenate((np.zeros(1, np.int64), counts))
+    times = np.broadcast_to(times_ms, vector.values.shape)[vector.present]
+    return Samples(times, vector.values[vector.present], offsets)

@@ -1,0 +1,169 @@
+"""Intake: the one way by which samples get into the head, from `append` and from recovery alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from peerwatch.errors import CorruptionError
+from peerwatch.model import Int64Array, Marks, SampleMatrix
+from peerwatch.store.dictionary import Dictionary
+from peerwatch.store.entry import (
+    EnvelopeEntry,
+    EnvelopeRecord,
+    RecordType,
+    RowsEntry,
+    check_shapes,
+    decode_envelope_record,
+    decode_rows,
+    encode_envelope,
+    encode_rows,
+)
+from peerwatch.store.generation import Generation, Provenance, RunRoot
+from peerwatch.store.record import Record
+from peerwatch.store.wal import Segment
+from peerwatch.telemetry import get_logger
+
+DecodeEnvelope = Callable[[bytes], Sequence[SampleMatrix]]
+_PROMISE_MS = 10 * 60_000  # ranges of series are widened ahead, so that most appends need not touch the index
+
+_log = get_logger("store.intake")
+
+
+class Intake:
+    """Puts matrices into a generation. Owned by the store, which guards it with its view lock."""
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        self._dictionary = dictionary
+        self._promised: dict[int, tuple[int, int]] = {}
+        self.too_old = 0
+        """Samples dropped because they are older than the horizon."""
+
+    def put(self, live: Generation, layout_id: int, matrix: SampleMatrix, horizon_ms: int) -> int:
+        """Upsert into the head; returns how many bytes it grew. Samples before the horizon are dropped and counted."""
+        fresh = self._not_too_old(matrix, horizon_ms)
+        if not len(fresh.times_ms):
+            return 0
+        series_ids = self._dictionary.series_ids_of(layout_id)
+        if series_ids is None:
+            raise CorruptionError(f"layout {layout_id} is unknown")
+        self._promise(layout_id, series_ids, int(fresh.times_ms[0]), int(fresh.times_ms[-1]))
+        return live.upsert(layout_id, series_ids, fresh)
+
+    def note(self, live: Generation, record: EnvelopeRecord | EnvelopeEntry) -> None:
+        """Remember the number of a stored envelope and its run root."""
+        live.marks.add(record.sender, record.epoch, record.seq)
+        if record.run_root:
+            live.run_roots.append(RunRoot(record.sender, record.epoch, record.seq, record.run_root))
+
+    def forget_promises(self) -> None:
+        """Ranges may have been lost with pruned series: widen again."""
+        self._promised.clear()
+
+    def _promise(self, layout_id: int, series_ids: Int64Array, first_ms: int, last_ms: int) -> None:
+        low, high = self._promised.get(layout_id, (first_ms, first_ms - 1))
+        if first_ms >= low and last_ms <= high:
+            return
+        self._promised[layout_id] = (min(low, first_ms), max(high, last_ms + _PROMISE_MS))
+        self._dictionary.widen(series_ids, *self._promised[layout_id])
+
+    def _not_too_old(self, matrix: SampleMatrix, horizon_ms: int) -> SampleMatrix:
+        times = matrix.times_ms
+        if not len(times) or times[0] >= horizon_ms:
+            return matrix
+        start = int(np.searchsorted(times, horizon_ms))
+        presence = matrix.presence
+        old = SampleMatrix(times[:start], matrix.values[:, :start], None if presence is None else presence[:, :start])
+        self.too_old += old.sample_count
+        return SampleMatrix(times[start:], matrix.values[:, start:], None if presence is None else presence[:, start:])
+
+
+def provenance_of(
+    record: EnvelopeRecord | EnvelopeEntry, layouts: Sequence[int], matrices: Sequence[SampleMatrix]
+) -> list[Provenance]:
+    """One row per part that has samples."""
+    rows = []
+    for layout_id, matrix in zip(layouts, matrices, strict=True):
+        times = matrix.times_ms
+        if len(times):
+            bounds = (int(times[0]), int(times[-1]), len(times))
+            rows.append(Provenance(record.sender, record.epoch, record.seq, layout_id, *bounds))
+    return rows
+
+
+def encode_entry(entry: EnvelopeEntry | RowsEntry) -> tuple[int, list[bytes]]:
+    """(record type, payload pieces)."""
+    if isinstance(entry, EnvelopeEntry):
+        return RecordType.ENVELOPE, encode_envelope(entry)
+    return RecordType.ROWS, encode_rows(entry)
+
+
+class Replay:
+    """Recovery: reads segments back into a generation. One record that cannot be read does not stop the rest.
+
+    `clean`: segments of which everything was read; only those may be removed once a block holds their samples, the
+    others are kept aside.
+    """
+
+    def __init__(self, intake: Intake, dictionary: Dictionary, decode: DecodeEnvelope, horizon_ms: int) -> None:
+        self._intake = intake
+        self._dictionary = dictionary
+        self._decode = decode
+        self._horizon_ms = horizon_ms
+        self._seen = Marks()
+        self.clean: set[int] = set()
+        self.damage = 0
+        self.entries = 0
+
+    def segment(self, segment: Segment, live: Generation) -> None:
+        """Put everything that the segment holds into `live`."""
+        live.segments.append(segment.number)
+        before = self.damage
+        if segment.scan is None:
+            self.damage += 1
+            _log.error("segment unreadable", segment=str(segment.path))
+            return
+        for start, end in segment.scan.gaps:
+            self.damage += 1
+            _log.error("segment damaged", segment=str(segment.path), start=start, end=end)
+        for record in segment.scan.records:
+            try:
+                self._record(record, live)
+                self.entries += 1
+            except Exception as error:  # a decoder that fails on one record must not keep all others from coming back
+                self.damage += 1
+                _log.error("record unreadable", segment=str(segment.path), at=record.offset, error=repr(error))
+        if self.damage == before:
+            self.clean.add(segment.number)
+
+    def _record(self, record: Record, live: Generation) -> None:
+        if record.type == RecordType.ENVELOPE:
+            self._envelope(decode_envelope_record(record.payload), live)
+        elif record.type == RecordType.ROWS:
+            for part in decode_rows(record.payload):
+                layout_id = self._dictionary.layout_of_ids(part.series_ids)
+                if layout_id is None:
+                    raise CorruptionError("rows of a series that the dictionary does not know")
+                self._intake.put(live, layout_id, part.matrix, self._horizon_ms)
+        else:
+            raise CorruptionError(f"record type {record.type} is unknown")
+
+    def _envelope(self, record: EnvelopeRecord, live: Generation) -> None:
+        if self._seen.contains(record.sender, record.epoch, record.seq):
+            return  # refused once, repeated by its sender: the same bytes twice
+        matrices = self._decode(record.raw)
+        rows = [self._rows_of(layout_id) for layout_id in record.layout_ids]
+        if not check_shapes(matrices, rows):
+            raise CorruptionError(f"envelope {record.epoch}/{record.seq} does not fit its layouts")
+        for layout_id, matrix in zip(record.layout_ids, matrices, strict=True):
+            self._intake.put(live, layout_id, matrix, self._horizon_ms)
+        self._seen.add(record.sender, record.epoch, record.seq)
+        self._intake.note(live, record)
+        live.provenance += provenance_of(record, record.layout_ids, matrices)
+
+    def _rows_of(self, layout_id: int) -> int:
+        series_ids = self._dictionary.series_ids_of(layout_id)
+        if series_ids is None:
+            raise CorruptionError(f"layout {layout_id} is unknown")
+        return len(series_ids)
