@@ -1,4 +1,7 @@
-"""A dashboard with synthetic, moving data, for work on the page: python -m tests.dashboard.fake_server [PORT]."""
+"""A dashboard with synthetic, moving data, for work on the page and for the tests in a browser.
+
+python -m tests.dashboard.fake_server [PORT] [INSTANCE … | --nobody]
+"""
 
 from __future__ import annotations
 
@@ -27,5 +30,12 @@ async def run(port: int, interval_s: float = 1.0, instances: tuple[str, ...] = F
             client.publish()
 
 
+def main(arguments: list[str]) -> None:
+    """Serve on PORT (default 9480, 0 for any that is free), and say where."""
+    port = int(arguments[0]) if arguments else 9480
+    named = tuple(arguments[1:]) or FLEET
+    anyio.run(run, port, 1.0, () if "--nobody" in named else named)
+
+
 if __name__ == "__main__":
-    anyio.run(run, int(sys.argv[1]) if len(sys.argv) > 1 else 9480)
+    main(sys.argv[1:])
