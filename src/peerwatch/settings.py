@@ -70,6 +70,7 @@ class AgentHttpConfig:
     host: str = "127.0.0.1"  # others may read it only when an operator says so
     port: int = 9100
     enabled: bool = True
+    credential: str = field(default="", repr=False)  # what others must send as a bearer token; needed off loopback
 
 
 def _default_data() -> str:

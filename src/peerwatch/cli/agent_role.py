@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,15 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from peerwatch.agent.agent import Agent
 from peerwatch.agent.config import AgentConfig
-from peerwatch.agent.metrics_http import MetricsHttp
+from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
 from peerwatch.agent.seal import Sealer
 from peerwatch.agent.ship import Link, Shipper
 from peerwatch.errors import QuotaError, StoreError
 from peerwatch.fleet.epoch import next_epoch, read_machine_id
 from peerwatch.fleet.membership import Membership
 from peerwatch.model import Batch, Clock
+from peerwatch.serve.address import Address, is_loopback_host
+from peerwatch.serve.listen import free_port
 from peerwatch.settings import Settings
 from peerwatch.spool import Spool
 from peerwatch.telemetry import CollectorRegistry, generate_latest, get_logger
@@ -71,15 +74,15 @@ class AgentRole:
         )
         self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
         self.agent = Agent(config, self._deliver, registry, clock=clock)
-        self._http = settings.agent_http
-        self._http_configured = bool(settings.configured & {"agent_http.port", "agent_http.host"})
+        self._settings = settings
+        self._started_s = clock.monotonic_s()
         self.metrics_url = ""
         self.stopped = anyio.Event()
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Sample and deliver until `stop`; then spool what was gathered and deliver what can be within 2 s."""
         async with anyio.create_task_group() as tasks:
-            if self._http.enabled:
+            if self._settings.agent_http.enabled:
                 await tasks.start(self._serve_metrics)
             shipping = anyio.CancelScope()
             tasks.start_soon(self._within, shipping, self.shipper.run)
@@ -137,18 +140,48 @@ class AgentRole:
         sealed = self._sealer.seal(batch, time_ms, self.spool.floor())
         self.spool.append(sealed.item, sealed.schemas)
 
-    def ready(self) -> tuple[bool, dict[str, object]]:
-        """Whether samples reach the spool's disk and the hub; what is not, in words."""
+    def readiness(self) -> Readiness:
+        """Ready when samples reach the spool's disk and a hub acknowledges them; else what does not, in words."""
         degraded = self.spool.stats().degraded
         connected = self.shipper.last_ack_ms > 0
         status = degraded or ("ok" if connected else "no hub has acknowledged anything yet")
-        return not degraded and connected, {"status": status, "connected_peers": int(connected)}
+        fields: dict[str, str | int | float] = {
+            "status": status,
+            "connected_peers": int(connected),
+            "routing_table_size": 0,  # without a libp2p node there is no routing table
+            "uptime_seconds": round(self._clock.monotonic_s() - self._started_s, 3),
+        }
+        return Readiness(not degraded and connected, fields)
 
     async def _serve_metrics(self, *, task_status: TaskStatus[None]) -> None:
-        server = MetricsHttp(self._exposition, self.ready)
-        del server
-        task_status.started()
+        http = self._settings.agent_http
+        setting = "agent_http.port"
+        configured = bool(self._settings.configured & {setting, "agent_http.host"})
+        port = free_port(Address(http.host, http.port), setting, configured=configured)
+        server = MetricsServer(
+            MetricsHttpConfig(http.host, port, http.credential),
+            self._exposition,
+            self.readiness,
+            self._registry,
+            None if is_loopback_host(http.host) else _tls_context(self._settings),
+        )
+        scheme = "http" if is_loopback_host(http.host) else "https"
+        self.metrics_url = f"{scheme}://{Address(http.host, port)}/metrics"
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(server.serve)
+            task_status.started()
 
     def _exposition(self) -> bytes:
         """Host metrics, then the agent's own."""
         return self.agent.exposition() + generate_latest(self._registry)
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    """The machine's own certificate, for an agent that others may read."""
+    from peerwatch.serve.tls import own_certificate  # its library costs memory that a lean agent saves
+
+    files = own_certificate(settings.folder / "tls", ("localhost", settings.name))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(files.certificate, files.key)
+    return context

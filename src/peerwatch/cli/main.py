@@ -7,7 +7,7 @@ import sys
 import typer
 
 from peerwatch import __version__
-from peerwatch.cli import agent, agents, fsck, health, hub, invite, join, query, snapshot, token, up
+from peerwatch.cli import agent, agents, health, hub, invite, join, query, snapshot, token, up
 from peerwatch.errors import ConfigError, PeerwatchError
 
 app = typer.Typer(
@@ -26,7 +26,6 @@ app.command("join")(join.join)
 app.command("agents")(agents.agents)
 app.command("query")(query.query)
 app.command("health")(health.health)
-app.command("fsck")(fsck.fsck)
 app.command("snapshot")(snapshot.snapshot)
 app.add_typer(token.app, name="token")
 

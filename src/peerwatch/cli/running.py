@@ -10,13 +10,14 @@ import stamina.instrumentation
 
 from peerwatch.cli.stopping import watch_signals
 from peerwatch.settings import LogConfig
-from peerwatch.telemetry import configure_logging
+from peerwatch.telemetry import configure_logging, configure_metrics
 
 
 def run_role(log: LogConfig, main: Callable[[anyio.Event], Awaitable[None]]) -> None:
     """Run `main` on asyncio with uvloop until it returns; its event is set when the process is asked to stop."""
     json = log.format == "json" or (log.format == "auto" and not sys.stderr.isatty())
     configure_logging(log.level, json=json)
+    configure_metrics()
     stamina.instrumentation.set_on_retry_hooks([])  # the shipper counts and logs its own failures
 
     async def framed() -> None:

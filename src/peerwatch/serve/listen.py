@@ -46,6 +46,14 @@ def bind_tcp(address: Address, setting: str, *, configured: bool) -> socket.sock
     )
 
 
+def free_port(address: Address, setting: str, *, configured: bool) -> int:
+    """The port that `bind_tcp` would take, for a server that opens its own socket."""
+    listener = bind_tcp(address, setting, configured=configured)
+    port: int = listener.getsockname()[1]
+    listener.close()
+    return port
+
+
 def _bind(address: Address) -> socket.socket:
     family, kind, protocol, _, where = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
