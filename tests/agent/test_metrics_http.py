@@ -166,7 +166,7 @@ def test_a_reader_that_does_not_read_is_cut_off() -> None:
                 status, _, _ = await exchange(port, b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n")
             assert status == 200
 
-    run(story, config=settings, exposition=lambda: b"x" * (64 << 20))
+    run(story, config=settings, exposition=lambda: b"x" * (16 << 20))
 
 
 def test_a_taken_port_is_named() -> None:
