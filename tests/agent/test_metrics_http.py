@@ -176,7 +176,7 @@ def test_a_taken_port_is_named() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         server = MetricsServer(MetricsHttpConfig(port=port), bytes, lambda: READY, CollectorRegistry())
-        with pytest.raises(ConfigError, match=rf"agent.metrics_port: {port} on 127.0.0.1 is taken; choose"):
+        with pytest.raises(ConfigError, match=rf"agent_http\.port: {port} on 127.0.0.1 is taken; choose"):
             anyio.run(partial(server.serve))
 
 

@@ -17,6 +17,7 @@ from peerwatch.model import Series
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.testing.clock import ManualClock
 from tests.agent.shapes import gauge, reading, shown
+from tests.agent.virtual_time import VirtualTime
 
 A, B = gauge("a"), gauge("b")
 
@@ -218,10 +219,26 @@ def test_a_clock_that_is_set_is_followed() -> None:
 
 def test_groups_have_their_own_intervals() -> None:
     """What is sampled slowly has its own lane and does not wait for, or delay, the others."""
-    run = Run()
-    slow = Group(Grid(3000, 250), (("slow", Steady(B)),), 1.0, describe=False, job="j", target="t")
-    ticks = run.ticks_of([group(("steady", Steady(A)), describe=False), slow], 6)
-    assert {(t.lane, t.interval_ms) for t in ticks} == {("1000ms", 1000), ("3000ms", 3000)}
+    clock, ticks = ManualClock(now_ms=1_000_300), list[tuple[str, int]]()
+    slow = Group(Grid(3000, 250), (("slow", Steady(B)),), 1.0)
+    quick = Group(Grid(1000, 250), (("quick", Steady(A)),), 1.0)
+
+    async def main() -> None:
+        time = VirtualTime(clock, tasks=2, until_s=4)
+
+        def on_tick(tick: Tick) -> None:
+            ticks.append((tick.lane, tick.time_ms))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Schedule([slow, quick], on_tick, clock, CollectorRegistry(), time.sleep).run)
+            await time.over.wait()
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+    assert [at for lane, at in ticks if lane == "3000ms"] == [1_000_300, 1_002_250]
+    assert [at for lane, at in ticks if lane == "1000ms"] == [
+        *(1_000_300, 1_001_250, 1_002_250, 1_003_250, 1_004_250),
+    ]
 
 
 def test_absent_sources_are_said_to_be_absent() -> None:

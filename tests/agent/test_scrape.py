@@ -87,12 +87,12 @@ def test_what_vanishes_ends() -> None:
 def test_relabelling() -> None:
     """Series are dropped, renamed and merged by rules; a series that a rule leaves without a name is gone."""
     rules = (
-        RelabelRule(RelabelAction.DROP, ("__name__",), pattern="go_.*"),
+        RelabelRule(RelabelAction.DROP, ("__name__",), regex="go_.*"),
         RelabelRule(
-            RelabelAction.REPLACE, ("__name__",), pattern="old_(.*)", target_label="__name__", replacement="new_$1"
+            RelabelAction.REPLACE, ("__name__",), regex="old_(.*)", target_label="__name__", replacement="new_$1"
         ),
-        RelabelRule(RelabelAction.REPLACE, ("__name__",), pattern="nameless", target_label="__name__", replacement=""),
-        RelabelRule(RelabelAction.LABELDROP, pattern="pod"),
+        RelabelRule(RelabelAction.REPLACE, ("__name__",), regex="nameless", target_label="__name__", replacement=""),
+        RelabelRule(RelabelAction.LABELDROP, regex="pod"),
     )
     page = 'go_gc 1\nold_a{pod="p1"} 2\nold_a{pod="p2"} 3\nnameless 4\nb 5\nup 6\n'
     assert values(source(Pages(page), metric_relabel=rules).collect(0)) == {"new_a": 2, "b": 5, **meta(1, 6, 2, 2)}

@@ -19,35 +19,35 @@ def rule(action: A = A.REPLACE, *sources: str, **settings: object) -> RelabelRul
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        ([rule(A.REPLACE, "a", pattern="f(.*)", target_label="d", replacement="ch$1-ch$1")], {"d": "choo-choo"}),
-        ([rule(A.REPLACE, "a", pattern="foo", target_label="a", replacement="")], {"a": ""}),
-        ([rule(A.REPLACE, "a", pattern="oo", target_label="d", replacement="x")], {}),  # anchored: no match
+        ([rule(A.REPLACE, "a", regex="f(.*)", target_label="d", replacement="ch$1-ch$1")], {"d": "choo-choo"}),
+        ([rule(A.REPLACE, "a", regex="foo", target_label="a", replacement="")], {"a": ""}),
+        ([rule(A.REPLACE, "a", regex="oo", target_label="d", replacement="x")], {}),  # anchored: no match
         ([rule(A.REPLACE, "a", "b", target_label="d")], {"d": "foo;bar"}),
         ([rule(A.REPLACE, "a", "nope", separator="-", target_label="d")], {"d": "foo-"}),
         ([rule(A.REPLACE, target_label="d", replacement="const")], {"d": "const"}),
         (
-            [rule(A.REPLACE, "a", pattern="(?P<x>f)(.*)", target_label="d_${x}", replacement="$x$$${2}z$9")],
+            [rule(A.REPLACE, "a", regex="(?P<x>f)(.*)", target_label="d_${x}", replacement="$x$$${2}z$9")],
             {"d_f": "f$ooz"},
         ),
-        ([rule(A.REPLACE, "a", pattern="(.*)", target_label="$1-", replacement="x")], {}),  # not a label name
-        ([rule(A.REPLACE, "a", pattern="(f)oo", target_label="d", replacement="$1x")], {"d": ""}),  # a group named 1x
-        ([rule(A.KEEP, "a", pattern="foo")], {}),
-        ([rule(A.KEEP, "a", pattern="fo")], None),
-        ([rule(A.DROP, "a", pattern="fo")], {}),
-        ([rule(A.DROP, "a", pattern=".*o")], None),
-        ([rule(A.KEEP, "nope", pattern="")], {}),
+        ([rule(A.REPLACE, "a", regex="(.*)", target_label="$1-", replacement="x")], {}),  # not a label name
+        ([rule(A.REPLACE, "a", regex="(f)oo", target_label="d", replacement="$1x")], {"d": ""}),  # a group named 1x
+        ([rule(A.KEEP, "a", regex="foo")], {}),
+        ([rule(A.KEEP, "a", regex="fo")], None),
+        ([rule(A.DROP, "a", regex="fo")], {}),
+        ([rule(A.DROP, "a", regex=".*o")], None),
+        ([rule(A.KEEP, "nope", regex="")], {}),
         ([rule(A.KEEP_EQUAL, "a", target_label="a")], {}),
         ([rule(A.KEEP_EQUAL, "a", target_label="b")], None),
         ([rule(A.DROP_EQUAL, "a", target_label="a")], None),
         ([rule(A.DROP_EQUAL, "a", target_label="b")], {}),
-        ([rule(A.LABELMAP, pattern="(b.*|c)", replacement="new_$1")], {"new_b": "bar", "new_c": "baz"}),
-        ([rule(A.LABELDROP, pattern="a|b")], {"a": "", "b": ""}),
-        ([rule(A.LABELKEEP, pattern="a|b")], {"c": ""}),
+        ([rule(A.LABELMAP, regex="(b.*|c)", replacement="new_$1")], {"new_b": "bar", "new_c": "baz"}),
+        ([rule(A.LABELDROP, regex="a|b")], {"a": "", "b": ""}),
+        ([rule(A.LABELKEEP, regex="a|b")], {"c": ""}),
         (
             [rule(A.UPPERCASE, "a", target_label="d"), rule(A.LOWERCASE, "d", target_label="e")],
             {"d": "FOO", "e": "foo"},
         ),
-        ([rule(A.DROP, "a", pattern="x"), rule(A.DROP, "c", pattern="baz"), rule(target_label="d")], None),
+        ([rule(A.DROP, "a", regex="x"), rule(A.DROP, "c", regex="baz"), rule(target_label="d")], None),
     ],
 )
 def test_each_action(rules: list[RelabelRule], expected: dict[str, str] | None) -> None:
@@ -69,7 +69,7 @@ def test_hashmod_is_prometheus_hash() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"pattern": "("}, "missing"),
+        ({"regex": "("}, "missing"),
         ({"action": A.HASHMOD, "target_label": "a"}, "modulus 0"),
         ({"action": A.REPLACE}, "needs target_label"),
         ({"action": A.KEEP_EQUAL}, "needs target_label"),

@@ -30,12 +30,12 @@ _MAX_WINDOW_S = 3600.0  # a window's samples are held in memory until it ends
 
 
 class Aggregate(Enum):
-    """What is kept of a window. LAST keeps the metric's name; the others add a suffix to it."""
+    """What is kept of a window. LAST keeps the metric's name; the others add `:min`, `:max`, `:mean` to it."""
 
-    LAST = ""
-    MIN = ":min"
-    MAX = ":max"
-    MEAN = ":mean"
+    LAST = "last"
+    MIN = "min"
+    MAX = "max"
+    MEAN = "mean"
 
 
 _EVERY = (Aggregate.LAST, Aggregate.MIN, Aggregate.MAX, Aggregate.MEAN)
@@ -207,8 +207,8 @@ def aggregated_series(series: Series, rule: AggregationRule | None) -> tuple[tup
 def _renamed(series: Series, aggregate: Aggregate, window_s: float) -> Series:
     if aggregate is Aggregate.LAST:
         return series
-    labels = series.labels.with_({METRIC_NAME: series.labels.metric + aggregate.value})
-    text = f"{series.help} ({aggregate.value[1:]} over {window_s:g} s)".strip()
+    labels = series.labels.with_({METRIC_NAME: f"{series.labels.metric}:{aggregate.value}"})
+    text = f"{series.help} ({aggregate.value} over {window_s:g} s)".strip()
     return Series(labels, MetricType.GAUGE, text, series.unit)
 
 

@@ -14,6 +14,9 @@ from peerwatch.model.relabel import RelabelRule
 
 _MIN_INTERVAL_S = 0.1  # below that a tick of all sources would not fit in its interval
 _MAX_INTERVAL_S = 86_400.0
+_MAX_BODY_BYTES = 256 << 20
+_MAX_SAMPLES = 2_000_000  # what one envelope may hold
+_MAX_TARGETS = 256  # each may keep a thread busy, and a batch has a block for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,14 @@ class ScrapeConfig:
     ca_file: str = ""  # empty: the usual authorities
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_http(self.url):
             raise ConfigError(f"agent.scrape.url: {self.url!r}, must be http://… or https://…")
         if not self.job:
             raise ConfigError(f"agent.scrape {self.url}: job is empty, must be a name")
         _check_interval("agent.scrape.interval_s", self.interval_s)
-        if not 0 < self.timeout_s <= self.interval_s:
-            raise ConfigError(
-                f"agent.scrape.timeout_s: {self.timeout_s}, must be above 0 and at most interval_s ({self.interval_s})"
-            )
+        _check_range("agent.scrape.timeout_s", self.timeout_s, 0.001, self.interval_s)
+        _check_range("agent.scrape.body_limit_bytes", self.body_limit_bytes, 1, _MAX_BODY_BYTES)
+        _check_range("agent.scrape.sample_limit", self.sample_limit, 1, _MAX_SAMPLES)
 
     @property
     def target_name(self) -> str:
@@ -58,7 +59,8 @@ class ScrapeConfig:
         if self.target:
             return self.target
         parts = urlsplit(self.url)
-        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{name}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +93,34 @@ class AgentConfig:
             )
         if self.phase is not None and not 0 <= self.phase < 1:
             raise ConfigError(f"agent.phase: {self.phase}, must be from 0 to below 1")
-        if not 0 < self.source_deadline_s <= 60:
-            raise ConfigError(f"agent.source_deadline_s: {self.source_deadline_s}, must be above 0 and at most 60")
-        if self.max_batch_samples < 1000:
-            raise ConfigError(f"agent.max_batch_samples: {self.max_batch_samples}, must be at least 1000")
+        _check_range("agent.source_deadline_s", self.source_deadline_s, 0.001, 60)
+        _check_range("agent.max_batch_samples", self.max_batch_samples, 1000, _MAX_SAMPLES)
         for name, setting in self.sources.items():
             if setting.interval_s is not None:
                 _check_interval(f"agent.sources.{name}.interval_s", setting.interval_s)
         _check_distinct_targets(self.scrape)
 
 
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        return False
+
+
 def _check_interval(path: str, seconds: float) -> None:
-    if not _MIN_INTERVAL_S <= seconds <= _MAX_INTERVAL_S:
-        raise ConfigError(f"{path}: {seconds}, must be from {_MIN_INTERVAL_S} to {_MAX_INTERVAL_S:g} seconds")
+    _check_range(path, seconds, _MIN_INTERVAL_S, _MAX_INTERVAL_S)
+
+
+def _check_range(path: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{path}: {value}, must be from {low:g} to {high:g}")
 
 
 def _check_distinct_targets(targets: tuple[ScrapeConfig, ...]) -> None:
+    if len(targets) > _MAX_TARGETS:
+        raise ConfigError(f"agent.scrape: {len(targets)} targets, limit {_MAX_TARGETS}")
     seen: set[tuple[str, str]] = set()
     for target in targets:
         key = (target.job, target.target_name)

@@ -48,11 +48,11 @@ class MetricsHttpConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise ConfigError(f"agent.metrics_port: {self.port}, must be from 0 to 65535")
+            raise ConfigError(f"agent_http.port: {self.port}, must be from 0 to 65535")
         if not is_loopback(self.host) and not self.credential:
             raise ConfigError(
-                f"agent.metrics_host: {self.host} can be reached from elsewhere and needs a credential;"
-                " set agent.metrics_credential, or use 127.0.0.1"
+                f"agent_http.host: {self.host} can be reached from elsewhere and needs a credential;"
+                " set agent_http.credential, or use 127.0.0.1"
             )
 
 
@@ -88,7 +88,7 @@ class MetricsServer:
     ) -> None:
         self._loopback = is_loopback(config.host)
         if not self._loopback and tls is None:
-            raise ConfigError(f"agent.metrics_host: {config.host} can be reached from elsewhere and needs HTTPS")
+            raise ConfigError(f"agent_http.host: {config.host} can be reached from elsewhere and needs HTTPS")
         self._config = config
         self._exposition = exposition
         self._readiness = readiness
@@ -200,7 +200,7 @@ def _encode(answer: _Answer) -> bytes:
 
 
 def _bind_message(config: MetricsHttpConfig, error: OSError) -> str:
-    where = f"agent.metrics_port: {config.port} on {config.host}"
+    where = f"agent_http.port: {config.port} on {config.host}"
     if error.errno == errno.EADDRINUSE:
         owner = ", probably by node_exporter" if config.port == _NODE_EXPORTER_PORT else ""
         return f"{where} is taken{owner}; choose another port (P2P_METRICS_PORT)"

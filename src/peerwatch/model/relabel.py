@@ -45,7 +45,9 @@ _NEEDS_TARGET = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RelabelRule:
-    """One rule. Patterns are RE2, anchored at both ends; `$1`, `${name}` and `$$` work in replacement and target.
+    """One rule; its fields are named as in relabel_config.
+
+    Patterns are RE2, anchored at both ends; `$1`, `${name}` and `$$` work in replacement and target.
 
     Raises ConfigError for a rule that Prometheus would refuse.
     """
@@ -53,14 +55,14 @@ class RelabelRule:
     action: RelabelAction = RelabelAction.REPLACE
     source_labels: tuple[str, ...] = ()
     separator: str = ";"
-    pattern: str = DEFAULT_PATTERN
+    regex: str = DEFAULT_PATTERN
     target_label: str = ""
     replacement: str = "$1"
     modulus: int = 0
 
     def __post_init__(self) -> None:
         try:
-            compile_pattern(self.pattern)
+            compile_pattern(self.regex)
         except QueryError as error:
             raise ConfigError(f"relabel rule: {error}") from error
         if self.action in _NEEDS_TARGET and not self.target_label:
@@ -86,7 +88,7 @@ def _joined(rule: RelabelRule, pairs: dict[str, str]) -> str:
 
 
 def _matches(rule: RelabelRule, text: str) -> bool:
-    return compile_pattern(rule.pattern).fullmatch(text) is not None
+    return compile_pattern(rule.regex).fullmatch(text) is not None
 
 
 def _keep(rule: RelabelRule, pairs: dict[str, str]) -> bool:
@@ -106,7 +108,7 @@ def _drop_equal(rule: RelabelRule, pairs: dict[str, str]) -> bool:
 
 
 def _replace(rule: RelabelRule, pairs: dict[str, str]) -> bool:
-    found = compile_pattern(rule.pattern).fullmatch(_joined(rule, pairs))
+    found = compile_pattern(rule.regex).fullmatch(_joined(rule, pairs))
     if found is None:
         return True
     target = _expand(rule.target_label, found)
@@ -133,7 +135,7 @@ def _uppercase(rule: RelabelRule, pairs: dict[str, str]) -> bool:
 
 def _labelmap(rule: RelabelRule, pairs: dict[str, str]) -> bool:
     for name, value in list(pairs.items()):
-        found = compile_pattern(rule.pattern).fullmatch(name)
+        found = compile_pattern(rule.regex).fullmatch(name)
         if found is not None:
             pairs[_expand(rule.replacement, found)] = value
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from peerwatch.errors import LimitError, QueryError
+from peerwatch.errors import LimitError, ParseError, QueryError
 from peerwatch.model import Clock, SystemClock
 from peerwatch.query.annotation import Annotations
 from peerwatch.query.ast import Expr, ValueType, value_type
@@ -66,14 +66,14 @@ class Engine:
         expr, text = _parsed(query)
         found = value_type(expr)
         if found not in (ValueType.SCALAR, ValueType.VECTOR):
-            message = "invalid expression type {!r} for range query, must be Scalar or instant Vector"
-            raise QueryError(message.format(found.value).replace("'", '"'))
+            message = f'invalid expression type "{found.value}" for range query, must be Scalar or instant Vector'
+            raise ParseError(message, expr.span.start, expr.span.end)
         if step_ms <= 0 or end_ms < start_ms:
             raise QueryError(f"range from {start_ms} to {end_ms} with a step of {step_ms} ms")
         span = QuerySpan(start_ms, end_ms, step_ms)
         limit = self._options.limits.max_points
-        if span.grid.count > limit:
-            raise LimitError(f"{span.grid.count} points per series, limit {limit}: use a longer step")
+        if span.grid.count - 1 > limit:  # Prometheus counts the steps, not the points
+            raise LimitError(f"{span.grid.count - 1} steps per series, limit {limit}: use a longer step")
         evaluation, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
         value = range_result(evaluation.run(expr), span)
         return Result(value, *notes.render(text))

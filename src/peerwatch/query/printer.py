@@ -44,8 +44,7 @@ def format_expr(expr: Expr) -> str:
             text = f"{_selector(selector)}[{_duration(expr.range)}]{_extension(selector)}"
             return text + _modifiers(selector.at, selector.offset)
         case Subquery():
-            step = "" if expr.step is None else _duration(expr.step)
-            return f"{format_expr(expr.expr)}[{_duration(expr.range)}:{step}]{_modifiers(expr.at, expr.offset)}"
+            return format_expr(expr.expr) + subquery_suffix(expr)
         case Call():
             return f"{expr.function}({', '.join(format_expr(arg) for arg in expr.args)})"
         case Aggregate():
@@ -75,6 +74,12 @@ def aggregate_header(expr: Aggregate) -> str:
 def binary_operator(expr: Binary) -> str:
     """Operator and modifiers of a binary expression: everything between its sides."""
     return expr.op + (" bool" if expr.return_bool else "") + (_matching(expr.matching) if expr.matching else "")
+
+
+def subquery_suffix(expr: Subquery) -> str:
+    """Brackets and modifiers of a subquery: everything after its expression."""
+    step = "" if expr.step is None else _duration(expr.step)
+    return f"[{_duration(expr.range)}:{step}]{_modifiers(expr.at, expr.offset)}"
 
 
 def _aggregate(expr: Aggregate) -> str:

@@ -65,10 +65,7 @@ def count_until(samples: Samples, rows: Int64Array, at_ms: Int64Array) -> Int64A
     """int64 [rows, T]: how many samples of each series have a time <= at_ms[t]."""
     times, offsets = samples.times_ms, samples.offsets
     if len(rows) <= _FEW_GROUPS or len(at_ms) > 16:
-        found = np.empty((len(rows), len(at_ms)), np.int64)
-        for position, row in enumerate(rows.tolist()):
-            found[position] = times[offsets[row] : offsets[row + 1]].searchsorted(at_ms, "right")
-        return found
+        return _count_one_by_one(samples, rows, at_ms)
     # many series, few steps: one search over keys that grow from series to series
     base = int(min(times.min(initial=0), at_ms.min(initial=0))) - 1
     span = int(max(times.max(initial=0), at_ms.max(initial=0))) - base + 2
@@ -77,9 +74,17 @@ def count_until(samples: Samples, rows: Int64Array, at_ms: Int64Array) -> Int64A
     taken = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(lengths.sum())
     keys = times[taken] - base + np.repeat(order * span, lengths)
     wanted = (at_ms - base)[None, :] + (order * span)[:, None]
-    found = np.searchsorted(keys, wanted.ravel(), "right").reshape(wanted.shape)
+    found = np.searchsorted(keys, wanted.ravel(), "right").reshape(wanted.shape).astype(np.int64)
     found -= np.concatenate(([0], np.cumsum(lengths)[:-1]))[:, None]
     return found
+
+
+def _count_one_by_one(samples: Samples, rows: Int64Array, at_ms: Int64Array) -> Int64Array:
+    counts = np.empty((len(rows), len(at_ms)), np.int64)
+    for position, row in enumerate(rows.tolist()):
+        times = samples.times_ms[samples.offsets[row] : samples.offsets[row + 1]]
+        counts[position] = times.searchsorted(at_ms, "right")
+    return counts
 
 
 @dataclass(frozen=True)
@@ -134,14 +139,16 @@ class Block:
 
     def flat(self, within: Int64Array) -> Int64Array:
         """Positions within series [G, T] to flat indices [S, T], kept inside the arrays."""
-        index = self.spread(within) + self.starts[:, None]
+        index: Int64Array = self.spread(within) + self.starts[:, None]
         np.clip(index, 0, len(self.samples.times_ms) - 1, out=index)
         return index
 
     def group_times(self, within: Int64Array) -> Int64Array:
         """Times [G, T] of positions within series."""
         index = within + self.leaders[:, None]
-        return self.samples.times_ms[np.clip(index, 0, len(self.samples.times_ms) - 1, out=index)]
+        np.clip(index, 0, len(self.samples.times_ms) - 1, out=index)
+        times: Int64Array = self.samples.times_ms[index]
+        return times
 
     def rounds(self) -> Iterator[tuple[BoolArray, Int64Array]]:
         """(windows that have a k-th sample [S, T], its flat index [S, T]) for k = 0, 1, …

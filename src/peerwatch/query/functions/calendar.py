@@ -39,13 +39,15 @@ def _of_days(part: Callable[[_Days], NDArray[np.int64]]) -> Function:
     return _of_seconds(of_seconds)
 
 
-def _number(dates: NDArray[np.datetime64] | NDArray[np.timedelta64]) -> NDArray[np.int64]:
+def _number(dates: NDArray[np.datetime64] | NDArray[np.timedelta64], ahead: int = 0) -> NDArray[np.int64]:
+    """Units since the epoch (or between two dates), plus `ahead`."""
     numbers: NDArray[np.int64] = dates.astype(np.int64)
+    numbers += ahead
     return numbers
 
 
 def _year(days: _Days) -> NDArray[np.int64]:
-    return _number(days.astype("datetime64[Y]")) + 1970
+    return _number(days.astype("datetime64[Y]"), 1970)
 
 
 def _month(days: _Days) -> NDArray[np.int64]:
@@ -53,11 +55,11 @@ def _month(days: _Days) -> NDArray[np.int64]:
 
 
 def _day_of_month(days: _Days) -> NDArray[np.int64]:
-    return (days - days.astype("datetime64[M]")).astype(np.int64) + 1
+    return _number(days - days.astype("datetime64[M]"), 1)
 
 
 def _day_of_year(days: _Days) -> NDArray[np.int64]:
-    return (days - days.astype("datetime64[Y]")).astype(np.int64) + 1
+    return _number(days - days.astype("datetime64[Y]"), 1)
 
 
 def _day_of_week(days: _Days) -> NDArray[np.int64]:
@@ -66,7 +68,7 @@ def _day_of_week(days: _Days) -> NDArray[np.int64]:
 
 def _days_in_month(days: _Days) -> NDArray[np.int64]:
     month = days.astype("datetime64[M]")
-    return ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return _number((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]"))
 
 
 CALENDAR: dict[str, Function] = {
