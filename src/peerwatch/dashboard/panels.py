@@ -182,7 +182,7 @@ TILES = Panel(
         Query("disk", f"max({_FS_USED})"),
         Query("rx", f"sum($rate(node_network_receive_bytes_total{{{_SELF},{_REAL_NIC}}}[$window]))"),
         Query("tx", f"sum($rate(node_network_transmit_bytes_total{{{_SELF},{_REAL_NIC}}}[$window]))"),
-        Query("established", f'sum($gauge(tcp_connections{{{_SELF},state="ESTABLISHED"}}[$window]))'),
+        Query("established", f'sum($gauge(tcp_connections{{{_SELF},state="established"}}[$window]))'),
         Query("tcp", f"sum({_gauge('tcp_connections')})"),
         Query("age", _SAMPLE_AGE),
         Query("uptime", f"time() - max({_gauge('node_boot_time_seconds')})"),

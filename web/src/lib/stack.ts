@@ -15,7 +15,7 @@ export interface Shape {
 
 const ORDER = [
   "user", "system", "nice", "iowait", "irq", "softirq", "steal", "used", "cache", "free",
-  "ESTABLISHED", "TIME_WAIT", "CLOSE_WAIT", "LISTEN",
+  "established", "time_wait", "close_wait", "listen",
 ]; // prettier-ignore
 
 /** The series of `panel` in drawing order. Those without any value but zero are left out, unless all are like that. */
