@@ -25,7 +25,7 @@ from peerwatch.serve.address import Address, is_loopback_host
 from peerwatch.serve.listen import free_port
 from peerwatch.settings import Settings
 from peerwatch.spool import Spool
-from peerwatch.telemetry import CollectorRegistry, generate_latest, get_logger
+from peerwatch.telemetry import CollectorRegistry, get_logger
 from peerwatch.wire.identity import PrivateKey
 
 _log = get_logger("agent")
@@ -154,7 +154,7 @@ class AgentRole:
         port = free_port(Address(http.host, http.port), setting, configured=configured)
         server = MetricsServer(
             MetricsHttpConfig(http.host, port, http.credential),
-            self._exposition,
+            self.agent.exposition,
             self.readiness,
             self._registry,
             None if is_loopback_host(http.host) else _tls_context(self._settings),
@@ -164,10 +164,6 @@ class AgentRole:
         async with anyio.create_task_group() as tasks:
             await tasks.start(server.serve)
             task_status.started()
-
-    def _exposition(self) -> bytes:
-        """Host metrics, then the agent's own."""
-        return self.agent.exposition() + generate_latest(self._registry)
 
 
 async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]], ended: anyio.Event) -> None:
