@@ -1,4 +1,4 @@
-"""The collector's HTTP door: pushes, enrolments, and who the hubs are. Plain ASGI: a framework would cost as much again.
+"""The collector's HTTP door: pushes, enrolments, who the hubs are. Plain ASGI: a framework costs as much as the rest.
 
 None needs a credential: a push is signed by a member's key, an enrolment by an invite's, and the membership by hubs.
 """
