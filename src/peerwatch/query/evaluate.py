@@ -218,6 +218,7 @@ class Evaluation:
         first = int(ends_ms.min()) - range_ms
         start_ms = (first // step_ms + 1) * step_ms
         inner = Grid.between(start_ms, int(ends_ms.max()), step_ms)
+        self._budget.cells(1, inner.count)
         vector = _vector(self._value(expr.expr, inner)) if inner.count else Vector([], np.empty((0, 0)), _NO_CELLS)
         samples = samples_of(vector, inner.times_ms)
         return RangeVector(vector.labels, samples, ends_ms, range_ms, grid.times_ms, self._budget, vector.drop_name)
