@@ -29,9 +29,9 @@ scrape_configs:
   static_configs: [{{targets: ['127.0.0.1:{port}'], labels: {{instance: this}}}}]
 """
 _TCP = """# TYPE tcp_connections gauge
-tcp_connections{state="ESTABLISHED",family="ipv4"} 3
-tcp_connections{state="ESTABLISHED",family="ipv6"} 4
-tcp_connections{state="LISTEN",family="ipv4"} 5
+tcp_connections{state="established",family="ipv4"} 3
+tcp_connections{state="established",family="ipv6"} 4
+tcp_connections{state="listen",family="ipv4"} 5
 """
 
 

@@ -13,9 +13,13 @@ from peerwatch.dashboard import Live
 from peerwatch.dashboard import routes as dashboard_routes
 from peerwatch.dashboard.config import Config as DashboardConfig
 from peerwatch.model import Clock
+from peerwatch.query.api import routes as api_routes
 from peerwatch.query.engine import Engine
+from peerwatch.query.prometheus import PrometheusApi
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
+
+_COMPATIBLE_WITH = "3.5.0"  # clients read the Prometheus version here and choose what to send by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +46,5 @@ def query_parts(store: Store, clock: Clock, registry: CollectorRegistry) -> Quer
     engine = Engine(store, clock=clock)
     client = EngineClient(engine)
     live = Live(DashboardConfig(), client, clock, registry, boot=secrets.token_hex(4))
-    return QueryParts([*dashboard_routes(live, clock)], client, live, anyio.CancelScope())
+    api = PrometheusApi(store, engine, clock, version=_COMPATIBLE_WITH)
+    return QueryParts([*api_routes(api), *dashboard_routes(live, clock)], client, live, anyio.CancelScope())

@@ -79,7 +79,7 @@ PANELS = (
                 f'100 * avg by (mode) ($rate(node_cpu_seconds_total{{{_SELF},mode!="idle"}}[$window]))',
             ),
         ),
-        "No CPU samples in this range. Is the agent running? Look at `peerwatch agents`.",
+        "No CPU samples in this range. Is the agent running? On the hub, “peerwatch agents” tells.",
         note="100 % is all cores",
     ),
     Panel(
@@ -162,7 +162,7 @@ PANELS = (
         "seconds",
         "line",
         (Query("age", _SAMPLE_AGE),),
-        "This instance sent nothing in this range. Look at `peerwatch agents` on the hub.",
+        "This instance sent nothing in this range. On the hub, “peerwatch agents” tells since when.",
     ),
 )
 
@@ -182,7 +182,7 @@ TILES = Panel(
         Query("disk", f"max({_FS_USED})"),
         Query("rx", f"sum($rate(node_network_receive_bytes_total{{{_SELF},{_REAL_NIC}}}[$window]))"),
         Query("tx", f"sum($rate(node_network_transmit_bytes_total{{{_SELF},{_REAL_NIC}}}[$window]))"),
-        Query("established", f'sum($gauge(tcp_connections{{{_SELF},state="ESTABLISHED"}}[$window]))'),
+        Query("established", f'sum($gauge(tcp_connections{{{_SELF},state="established"}}[$window]))'),
         Query("tcp", f"sum({_gauge('tcp_connections')})"),
         Query("age", _SAMPLE_AGE),
         Query("uptime", f"time() - max({_gauge('node_boot_time_seconds')})"),

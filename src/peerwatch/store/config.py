@@ -11,6 +11,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 MAX_RETENTION_MS = 36_600 * DAY_MS
 """100 years and a little: beyond that nobody keeps samples, and window arithmetic stays far from overflow."""
+MAX_SPAN_MS = 1 << 23
+"""A little over two hours: a tile then never has more ticks than its reader makes room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,6 @@ class StoreConfig:
     """Window of a block: longer ones slow short reads, shorter ones compress worse."""
     footer_budget_bytes: int = 64 << 20
     """Decoded index pages of blocks kept in memory; the least recently used go first."""
-    max_open_blocks: int = 128
-    """Block files held open; the common limit of open files is 1024 and belongs to the whole process."""
 
     def __post_init__(self) -> None:
         positive = {
@@ -47,13 +47,14 @@ class StoreConfig:
             "retention_ms": self.retention_ms,
             "compact_span_ms": self.compact_span_ms,
             "footer_budget_bytes": self.footer_budget_bytes,
-            "max_open_blocks": self.max_open_blocks,
         }
         for name, value in positive.items():
             if value <= 0:
                 raise ConfigError(f"store.{name} is {value}, must be more than 0")
         if self.retention_ms > MAX_RETENTION_MS:
             raise ConfigError(f"store.retention_ms is {self.retention_ms}, at most {MAX_RETENTION_MS} (100 years)")
+        if self.compact_span_ms > MAX_SPAN_MS:
+            raise ConfigError(f"store.compact_span_ms is {self.compact_span_ms}, at most {MAX_SPAN_MS}")
         if self.retention_bytes is not None and self.retention_bytes <= 0:
             raise ConfigError(f"store.retention_bytes is {self.retention_bytes}, must be more than 0 or absent")
         if not 0 < self.max_disk_fraction <= 1:

@@ -85,6 +85,11 @@ class Dictionary:
     def __len__(self) -> int:
         return len(self._table.ids)
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of its file."""
+        return self._log.size_bytes
+
     # ---- writing
 
     def layout(self, series: tuple[Series, ...], origin: bytes = b"") -> Layout:
@@ -163,7 +168,7 @@ class Dictionary:
         with self._lock:
             old = self._table
             first, last = old.index.ranges()
-            dead = (last < before_ms) & (first <= last)
+            dead = last < before_ms  # also those that never had a sample: `adopt` learns them again
             kept_rows = old.rows(keep)
             dead[kept_rows[kept_rows >= 0]] = False
             if not dead.any() and not self._log.bloated:

@@ -9,6 +9,7 @@ import msgspec
 
 from peerwatch.errors import CorruptionError, StoreError
 from peerwatch.model import Int64Array, Labels, MetricType
+from peerwatch.store.damage import Damage
 from peerwatch.store.disk import Disk, DiskFile
 from peerwatch.store.packing import pack_ints, unpack_ints, unzip, zip_bytes
 from peerwatch.store.record import (
@@ -100,6 +101,11 @@ def decode_dictionary_record(payload: bytes | memoryview) -> AnyRecord:
         raise CorruptionError(f"dictionary record of {len(payload)} bytes: {error}") from error
 
 
+def encode_dictionary_record(record: AnyRecord) -> bytes:
+    """The payload of a record, or a chunk of names in a block."""
+    return zip_bytes(_encoder.encode(record))
+
+
 class DictionaryLog:
     """Append-only, with a rewrite. Owned by the dictionary, which guards it with its lock.
 
@@ -107,7 +113,8 @@ class DictionaryLog:
     each `append` and `sync`.
     """
 
-    def __init__(self, disk: Disk, folder: Path) -> None:
+    def __init__(self, disk: Disk, folder: Path, damage: Damage) -> None:
+        self._damage = damage
         self._disk = disk
         self._folder = folder
         self._path = folder / FILE_NAME
@@ -116,8 +123,6 @@ class DictionaryLog:
         self._size = 0
         self._tidy_size = 0
         self._dirty = False
-        self.damage = 0
-        """Byte ranges that could not be read: series in them lost their names."""
 
     @property
     def size_bytes(self) -> int:
@@ -142,9 +147,8 @@ class DictionaryLog:
         if version > FORMAT_VERSION:
             raise StoreError(f"{self._path} has format {version}, this peerwatch reads up to {FORMAT_VERSION}")
         found = scan(data, self._salt)
-        self.damage = len(found.gaps)
         for start, end in found.gaps:
-            _log.error("dictionary damaged", file=str(self._path), start=start, end=end)
+            self._damage.note("dictionary damaged", f"{self._path} at {start} to {end}")
         self._file = self._disk.extend(self._path)
         if found.torn:  # written but never synced, or damaged: fsck tells the two apart by what blocks name
             self._disk.truncate(self._file, found.good_end)
@@ -221,8 +225,7 @@ class DictionaryLog:
 
     def _encode(self, records: Iterable[AnyRecord], salt: int | None = None) -> Iterator[bytes]:
         for record in records:
-            payload = zip_bytes(_encoder.encode(record))
-            yield b"".join(encode_record(1, [payload], self._salt if salt is None else salt))
+            yield b"".join(encode_record(1, [encode_dictionary_record(record)], self._salt if salt is None else salt))
 
     def _cut_tail(self, file: DiskFile) -> None:
         try:

@@ -6,35 +6,13 @@ from dataclasses import dataclass, field
 
 from peerwatch.model import Int64Array, Marks, SampleMatrix
 from peerwatch.store.head import LayoutHead
+from peerwatch.store.provenance import Provenance, RunRoot
 
 _NEVER_FIRST = 1 << 62
 _NEVER_LAST = -(1 << 62)
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Bounds of one part of one envelope: what `peerwatch verify` needs to find who signed a sample."""
-
-    sender: bytes
-    epoch: int
-    seq: int
-    layout_id: int
-    first_ms: int
-    last_ms: int
-    ticks: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunRoot:
-    """A signed blob that came with (sender, epoch, seq)."""
-
-    sender: bytes
-    epoch: int
-    seq: int
-    blob: bytes
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Generation:
     """Mutable while live, frozen by its owner, the store, when a flush begins. Bounded by the head budget."""
 
@@ -43,6 +21,8 @@ class Generation:
     provenance: list[Provenance] = field(default_factory=list)
     run_roots: list[RunRoot] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
+    strays: list[int] = field(default_factory=list)
+    """Blocks of a flush that failed half-way: the next try replaces them."""
     first_ms: int = _NEVER_FIRST
     last_ms: int = _NEVER_LAST
     samples: int = 0

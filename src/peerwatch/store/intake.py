@@ -8,6 +8,7 @@ import numpy as np
 
 from peerwatch.errors import CorruptionError
 from peerwatch.model import Int64Array, Marks, SampleMatrix
+from peerwatch.store.damage import Damage
 from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.entry import (
     EnvelopeEntry,
@@ -20,15 +21,13 @@ from peerwatch.store.entry import (
     encode_envelope,
     encode_rows,
 )
-from peerwatch.store.generation import Generation, Provenance, RunRoot
+from peerwatch.store.generation import Generation
+from peerwatch.store.provenance import Provenance, RunRoot
 from peerwatch.store.record import Record
 from peerwatch.store.wal import Segment
-from peerwatch.telemetry import get_logger
 
 DecodeEnvelope = Callable[[bytes], Sequence[SampleMatrix]]
 _PROMISE_MS = 10 * 60_000  # ranges of series are widened ahead, so that most appends need not touch the index
-
-_log = get_logger("store.intake")
 
 
 class Intake:
@@ -106,36 +105,43 @@ class Replay:
     others are kept aside.
     """
 
-    def __init__(self, intake: Intake, dictionary: Dictionary, decode: DecodeEnvelope, horizon_ms: int) -> None:
+    def __init__(
+        self, intake: Intake, dictionary: Dictionary, decode: DecodeEnvelope, damage: Damage, horizon_ms: int
+    ) -> None:
         self._intake = intake
         self._dictionary = dictionary
         self._decode = decode
+        self._damage = damage
         self._horizon_ms = horizon_ms
         self._seen = Marks()
         self.clean: set[int] = set()
-        self.damage = 0
+        self.damaged = 0
         self.entries = 0
 
-    def segment(self, segment: Segment, live: Generation) -> None:
-        """Put everything that the segment holds into `live`."""
+    def segment(self, segment: Segment, live: Generation, *, last: bool) -> None:
+        """Put everything that the segment holds into `live`. Only the last segment may have a torn tail."""
         live.segments.append(segment.number)
-        before = self.damage
+        before = self.damaged
         if segment.scan is None:
-            self.damage += 1
-            _log.error("segment unreadable", segment=str(segment.path))
+            self._note("segment unreadable", str(segment.path))
             return
-        for start, end in segment.scan.gaps:
-            self.damage += 1
-            _log.error("segment damaged", segment=str(segment.path), start=start, end=end)
+        gaps = [*segment.scan.gaps]
+        if segment.scan.torn and not last:
+            gaps.append((segment.scan.good_end, segment.scan.size))
+        for start, end in gaps:
+            self._note("segment damaged", f"{segment.path} at {start} to {end}")
         for record in segment.scan.records:
             try:
                 self._record(record, live)
                 self.entries += 1
             except Exception as error:  # a decoder that fails on one record must not keep all others from coming back
-                self.damage += 1
-                _log.error("record unreadable", segment=str(segment.path), at=record.offset, error=repr(error))
-        if self.damage == before:
+                self._note("record unreadable", f"{segment.path} at {record.offset}: {error!r}")
+        if self.damaged == before:
             self.clean.add(segment.number)
+
+    def _note(self, event: str, place: str) -> None:
+        self.damaged += 1
+        self._damage.note(event, place)
 
     def _record(self, record: Record, live: Generation) -> None:
         if record.type == RecordType.ENVELOPE:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from peerwatch.errors import CorruptionError
 from peerwatch.model import Int64Array
 
-MAX_UNZIPPED_BYTES = 1 << 30
+MAX_UNZIPPED_BYTES = 1 << 28
+MAX_COLUMN = 1 << 25  # what a reader makes room for; a block of a million series has columns of a million
 _COLUMN = struct.Struct("<IBI")  # values, bytes per value, zipped bytes
 
 Bytes = NDArray[np.uint8]
@@ -98,6 +99,8 @@ def unpack_ints(data: bytes | memoryview, at: int = 0) -> tuple[Int64Array, int]
     except struct.error as error:
         raise CorruptionError(f"column at {at} is cut") from error
     at += _COLUMN.size
+    if count > MAX_COLUMN or width > 8:
+        raise CorruptionError(f"column of {count} values in {width} bytes, limit {MAX_COLUMN} in 8")
     if width == 0:
         return np.zeros(count, np.int64), at
     planes = np.frombuffer(unzip(data[at : at + size]), np.uint8)

@@ -1,18 +1,19 @@
-"""Selection: from pieces of blocks and heads to one SeriesSet. Plain functions of arrays."""
+"""Selection: from rows of blocks and heads to one SeriesSet. Plain functions of arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from peerwatch.errors import LimitError
+from peerwatch.errors import CorruptionError, LimitError
 from peerwatch.model import BoolArray, Float64Array, Int64Array, Labels, SeriesSet
-from peerwatch.store.cells import merge_row
-from peerwatch.store.head import LayoutHead
-
-_NEVER = np.iinfo(np.int64).min
+from peerwatch.store.block import Block, split_slots
+from peerwatch.store.cells import Columns, merge_row
+from peerwatch.store.damage import Damage
+from peerwatch.store.tile import Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,120 +36,127 @@ class Wanted:
 
     def find(self, series_ids: Int64Array) -> tuple[Int64Array, Int64Array]:
         """(positions in `series_ids`, ranks) of the wanted ones among `series_ids`."""
-        if not len(self.ids):
+        if not len(self.ids) or not len(series_ids):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         at = np.minimum(np.searchsorted(self.ids, series_ids), len(self.ids) - 1)
         rows = np.flatnonzero(self.ids[at] == series_ids)
         return rows, self.rank[at[rows]]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Samples of some series that share their times: `values[i, j]` belongs to the series of rank `ranks[i]`."""
+class Rows:
+    """What a read has gathered: runs of samples, each of one series. Owned by that read; bounded by `max_samples`."""
 
-    ranks: Int64Array
-    times_ms: Int64Array
-    values: Float64Array
-    presence: BoolArray | None
-
-
-class Budget:
-    """Counts samples held by one read; refuses the one too many. Owned by that read."""
-
-    def __init__(self, max_samples: int | None) -> None:
+    def __init__(self, wanted: Wanted, max_samples: int | None = None) -> None:
+        self.wanted = wanted
         self._max = max_samples
         self._held = 0
+        self._ranks: list[int] = []
+        self._times: list[Int64Array] = []
+        self._values: list[Float64Array] = []
 
-    def take(self, piece: Piece) -> Piece:
-        """Count the piece. Raises LimitError."""
-        count = piece.values.size if piece.presence is None else int(np.count_nonzero(piece.presence))
-        self._held += count
+    def add(self, rank: int, times: Int64Array, values: Float64Array, presence: BoolArray | None) -> None:
+        """Keep what lies in the asked range. `times` ascend strictly. Raises LimitError for a sample too many."""
+        wanted = self.wanted
+        if not len(times):
+            return
+        if times[0] < wanted.start_ms or times[-1] > wanted.end_ms:
+            low, high = times.searchsorted(wanted.start_ms), times.searchsorted(wanted.end_ms, "right")
+            times, values = times[low:high], values[low:high]
+            presence = None if presence is None else presence[low:high]
+        if presence is not None:
+            times, values = times[presence], values[presence]
+        if not len(times):
+            return
+        self._held += len(times)
         if self._max is not None and self._held > self._max:
             raise LimitError(f"the query reads more than {self._max} samples; narrow its selectors or its range")
-        return piece
+        self._ranks.append(rank)
+        self._times.append(times)
+        self._values.append(values)
 
+    def add_columns(self, series_ids: Int64Array, columns: Columns) -> None:
+        """What a head has; copies, so the head may go on."""
+        wanted = self.wanted
+        rows, ranks = wanted.find(series_ids)
+        if not len(rows):
+            return
+        low = int(np.searchsorted(columns.times_ms, wanted.start_ms))
+        high = int(np.searchsorted(columns.times_ms, wanted.end_ms, "right"))
+        times = columns.times_ms[low:high]
+        values = np.ascontiguousarray(columns.values[low:high, rows].T)
+        presence = None if columns.presence is None else columns.presence[low:high, rows].T
+        for row, rank in enumerate(ranks.tolist()):
+            self.add(rank, times, values[row], None if presence is None else presence[row])
 
-def piece_of_head(head: LayoutHead, wanted: Wanted) -> Piece | None:
-    """What a head has for a read; copies, so the head may go on."""
-    rows, ranks = wanted.find(head.series_ids)
-    if not len(rows):
-        return None
-    columns = head.columns()
-    low = int(np.searchsorted(columns.times_ms, wanted.start_ms))
-    high = int(np.searchsorted(columns.times_ms, wanted.end_ms, "right"))
-    if low >= high:
-        return None
-    values = np.ascontiguousarray(columns.values[low:high, rows].T)
-    presence = None if columns.presence is None else np.ascontiguousarray(columns.presence[low:high, rows].T)
-    return Piece(ranks, columns.times_ms[low:high], values, presence)
+    def add_block(self, block: Block, damage: Damage) -> None:
+        """What a block has. A damaged tile is left out, counted and logged; the rest of the block is read."""
+        with block.opened() as opened:
+            positions, slots, lines = opened.find(self.wanted.ids)
+            tiles, rows = split_slots(slots)
+            order = np.lexsort((rows, tiles))
+            cuts = [0, *(np.flatnonzero(np.diff(tiles[order])) + 1).tolist(), len(order)]
+            ranks = self.wanted.rank[positions]
+            times: dict[int, Int64Array] = {}
+            for low, high in pairwise(cuts):
+                group = order[low:high]
+                if not len(group):
+                    continue
+                try:
+                    for line in set(lines[group].tolist()) - times.keys():
+                        times[line] = opened.times(line)
+                    tile = opened.tile(int(tiles[group[0]]), rows[group])
+                except CorruptionError as error:
+                    damage.note("samples unreadable", str(error))
+                    continue
+                self._add_tile(tile, ranks[group].tolist(), [times[line] for line in lines[group].tolist()])
 
+    def _add_tile(self, tile: Tile, ranks: list[int], times: list[Int64Array]) -> None:
+        for row, (rank, ticks) in enumerate(zip(ranks, times, strict=True)):
+            count = len(ticks)
+            presence = None if tile.presence is None else tile.presence[row, :count]
+            self.add(rank, ticks, tile.values[row, :count], presence)
 
-def assemble(wanted: Wanted, pieces: Sequence[Piece]) -> SeriesSet:
-    """All pieces as one set: sorted, each cell once, series without samples left out."""
-    ordered = sorted((piece for piece in pieces if len(piece.times_ms)), key=lambda piece: int(piece.times_ms[0]))
-    count = len(wanted.labels)
-    counts, messy = _survey(count, ordered)
-    merged = _merge_messy(ordered, messy)
-    for rank, (times, _) in merged.items():
-        counts[rank] = len(times)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    times_ms = np.empty(offsets[-1], np.int64)
-    values = np.empty(offsets[-1])
-    fill = offsets[:-1].copy()
-    for piece in ordered:
-        _place(piece, messy, fill, times_ms, values)
-    for rank, (row_times, row_values) in merged.items():
-        start = int(offsets[rank])
-        times_ms[start : start + len(row_times)] = row_times
-        values[start : start + len(row_times)] = row_values
-    kept = np.flatnonzero(counts)
-    bounds = np.concatenate([offsets[kept], offsets[-1:]])
-    return SeriesSet([wanted.labels[rank] for rank in kept.tolist()], times_ms, values, bounds)
+    def to_series_set(self) -> SeriesSet:
+        """All rows as one set: sorted, each cell once, series without samples left out."""
+        self._merge_overlaps()
+        if not self._ranks:
+            none = np.empty(0, np.int64)
+            return SeriesSet([], none, np.empty(0), np.zeros(1, np.int64))
+        ranks = np.array(self._ranks, np.int64)
+        order = np.lexsort((self._firsts(), ranks)).tolist()
+        times = np.concatenate([self._times[at] for at in order])
+        values = np.concatenate([self._values[at] for at in order])
+        counts = np.bincount(ranks, weights=[len(one) for one in self._times], minlength=len(self.wanted.labels))
+        kept = np.flatnonzero(counts)
+        offsets = np.zeros(len(kept) + 1, np.int64)
+        np.cumsum(counts[kept].astype(np.int64), out=offsets[1:])
+        return SeriesSet([self.wanted.labels[rank] for rank in kept.tolist()], times, values, offsets)
 
+    def _firsts(self) -> Int64Array:
+        return np.fromiter((one[0] for one in self._times), np.int64, len(self._times))
 
-def _survey(count: int, ordered: Sequence[Piece]) -> tuple[Int64Array, BoolArray]:
-    """(samples per series, whether its pieces overlap in time)."""
-    counts = np.zeros(count, np.int64)
-    messy = np.zeros(count, np.bool_)
-    last = np.full(count, _NEVER)
-    for piece in ordered:
-        ranks = piece.ranks
-        messy[ranks] |= last[ranks] >= piece.times_ms[0]
-        last[ranks] = np.maximum(last[ranks], piece.times_ms[-1])
-        counts[ranks] += len(piece.times_ms) if piece.presence is None else piece.presence.sum(axis=1)
-    return counts, messy
-
-
-def _merge_messy(ordered: Sequence[Piece], messy: BoolArray) -> dict[int, tuple[Int64Array, Float64Array]]:
-    parts: dict[int, tuple[list[Int64Array], list[Float64Array]]] = {}
-    if not messy.any():
-        return {}
-    for piece in ordered:
-        for row in np.flatnonzero(messy[piece.ranks]).tolist():
-            times, values = _row(piece, row)
-            lists = parts.setdefault(int(piece.ranks[row]), ([], []))
-            lists[0].append(times)
-            lists[1].append(values)
-    return {rank: merge_row(times, values) for rank, (times, values) in parts.items()}
-
-
-def _row(piece: Piece, row: int) -> tuple[Int64Array, Float64Array]:
-    if piece.presence is None:
-        return piece.times_ms, piece.values[row]
-    here = piece.presence[row]
-    return piece.times_ms[here], piece.values[row][here]
-
-
-def _place(piece: Piece, messy: BoolArray, fill: Int64Array, times_ms: Int64Array, values: Float64Array) -> None:
-    """Copy the clean rows of a piece to where they belong; `fill` moves on."""
-    ranks = piece.ranks
-    starts = fill[ranks].tolist()
-    dirty = messy[ranks].tolist()
-    for row, start in enumerate(starts):
-        if dirty[row]:
-            continue
-        row_times, row_values = _row(piece, row)
-        end = start + len(row_times)
-        times_ms[start:end] = row_times
-        values[start:end] = row_values
-        fill[ranks[row]] = end
+    def _merge_overlaps(self) -> None:
+        """Series of which two rows overlap in time become one row each: the same cell may be in both."""
+        if len(self._ranks) < 2:
+            return
+        ranks, first = np.array(self._ranks, np.int64), self._firsts()
+        last = np.fromiter((one[-1] for one in self._times), np.int64, len(self._times))
+        order = np.lexsort((first, ranks))
+        ranks, first, last = ranks[order], first[order], last[order]
+        overlap = (ranks[1:] == ranks[:-1]) & (first[1:] <= last[:-1])
+        if not overlap.any():
+            return
+        messy = set(ranks[1:][overlap].tolist())
+        parts: dict[int, tuple[list[Int64Array], list[Float64Array]]] = {rank: ([], []) for rank in messy}
+        clean = []
+        for row in zip(self._ranks, self._times, self._values, strict=True):
+            if row[0] in messy:
+                parts[row[0]][0].append(row[1])
+                parts[row[0]][1].append(row[2])
+            else:
+                clean.append(row)
+        merged = [(rank, *merge_row(times, values)) for rank, (times, values) in parts.items()]
+        rows = clean + merged
+        self._ranks = [row[0] for row in rows]
+        self._times = [row[1] for row in rows]
+        self._values = [row[2] for row in rows]

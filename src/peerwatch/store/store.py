@@ -8,17 +8,23 @@ from pathlib import Path
 
 from peerwatch.errors import DiskFullError, StoreError
 from peerwatch.model import Clock, Labels, Marks, Matcher, MetricType, Series, SeriesSet
+from peerwatch.store.block_set import BlockSet
 from peerwatch.store.config import StoreConfig
+from peerwatch.store.damage import Damage
 from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.dictionary_log import DictionaryLog
 from peerwatch.store.disk import Disk
 from peerwatch.store.entry import EnvelopeEntry, Layout, RowsEntry, check_entry
-from peerwatch.store.generation import Generation
-from peerwatch.store.intake import DecodeEnvelope, Intake, Replay, encode_entry, provenance_of
+from peerwatch.store.intake import DecodeEnvelope, Intake, encode_entry, provenance_of
 from peerwatch.store.metrics import StoreMetrics
-from peerwatch.store.selection import Budget, Wanted, assemble, piece_of_head
+from peerwatch.store.page_cache import PageCache
+from peerwatch.store.provenance import Provenance, ProvenanceColumns, RunRoot
+from peerwatch.store.recovery import Recovery
+from peerwatch.store.segment_bin import SegmentBin
+from peerwatch.store.selection import Rows, Wanted
 from peerwatch.store.stats import StoreStats
-from peerwatch.store.wal import Wal, read_segment, segment_numbers
+from peerwatch.store.upkeep import Upkeep
+from peerwatch.store.view import View
 from peerwatch.telemetry import CollectorRegistry, get_logger
 
 _log = get_logger("store")
@@ -49,18 +55,49 @@ class Store:
         self._clock = clock
         self._disk = disk
         self._metrics = StoreMetrics(registry)
-        disk.mkdir(folder / "wal")
-        self._lock_file = disk.lock(folder / "lock")
-        self._dictionary = Dictionary(DictionaryLog(disk, folder))
-        self._intake = Intake(self._dictionary)
         self._append_lock = threading.Lock()
-        self._view_lock = threading.Lock()
-        self._live = Generation()
-        self._frozen: list[Generation] = []
-        self._marks = Marks()
-        self._head_bytes = 0
-        self._horizon_ms = -(1 << 62)
-        self._recover(decode_envelope)
+        self._too_old_shown = 0
+        for name in ("wal", "blocks"):
+            disk.mkdir(folder / name)
+        self._lock_file = disk.lock(folder / "lock")
+        try:
+            self._open_parts(decode_envelope)
+        except BaseException:
+            disk.close(self._lock_file)
+            raise
+
+    def _open_parts(self, decode: DecodeEnvelope) -> None:
+        folder, disk = self._folder, self._disk
+        disk.sync_folder(folder)
+        self._damage = Damage(self._metrics.damage)
+        self._dictionary = Dictionary(DictionaryLog(disk, folder, self._damage))
+        self._intake = Intake(self._dictionary)
+        cache = PageCache(self._config.footer_budget_bytes)
+        self._view = View(BlockSet(disk, folder / "blocks", cache, self._damage))
+        segments = SegmentBin(disk, folder / "wal", folder / "quarantine")
+        self._wal = Recovery(
+            folder,
+            disk=disk,
+            view=self._view,
+            dictionary=self._dictionary,
+            intake=self._intake,
+            segments=segments,
+            damage=self._damage,
+            decode=decode,
+        ).run(self._config)
+        self._upkeep = Upkeep(
+            folder,
+            self._config,
+            clock=self._clock,
+            disk=disk,
+            view=self._view,
+            dictionary=self._dictionary,
+            wal=self._wal,
+            append_lock=self._append_lock,
+            segments=segments,
+            damage=self._damage,
+            metrics=self._metrics,
+        )
 
     @classmethod
     def open(
@@ -80,17 +117,6 @@ class Store:
         """
         return cls(folder, config, clock=clock, decode_envelope=decode_envelope, registry=registry, disk=disk or Disk())
 
-    def _recover(self, decode: DecodeEnvelope) -> None:
-        folder = self._folder / "wal"
-        numbers = segment_numbers(self._disk.names(folder))
-        replay = Replay(self._intake, self._dictionary, decode, self._horizon_ms)
-        for number in numbers:
-            replay.segment(read_segment(self._disk, folder, number), self._live)
-        self._marks.update(self._live.marks)
-        self._head_bytes = self._live.size_bytes
-        next_number = max(numbers, default=0) + 1
-        self._wal = Wal(self._disk, folder, self._config, next_number)
-
     # ---- writing
 
     def layout(self, series: tuple[Series, ...], origin: bytes = b"") -> Layout:
@@ -107,33 +133,40 @@ class Store:
         """
         for entry in entries:
             check_entry(entry)
-        with self._append_lock:
-            self._refuse_if_full()
-            layouts = [self._adopt(entry) for entry in entries]
-            self._dictionary.sync()
-            self._wal.append([encode_entry(entry) for entry in entries])
-            with self._view_lock:
+        with self._append_lock, self._metrics.append_seconds.time():
+            try:
+                self._refuse_if_full()
+                layouts = [self._adopt(entry) for entry in entries]
+                self._dictionary.sync()
+                self._wal.append([encode_entry(entry) for entry in entries])
+            except StoreError:
+                self._metrics.refused.inc()
+                raise
+            with self._view.lock:
                 for entry, layout_ids in zip(entries, layouts, strict=True):
                     self._apply(entry, layout_ids)
+        self._metrics.entries.inc(len(entries))
+        self._metrics.samples.inc(sum(part.matrix.sample_count for entry in entries for part in entry.parts))
 
     def _adopt(self, entry: EnvelopeEntry | RowsEntry) -> list[int]:
         persist = isinstance(entry, EnvelopeEntry)
         return [self._dictionary.adopt(part.layout, persist) for part in entry.parts]
 
     def _apply(self, entry: EnvelopeEntry | RowsEntry, layout_ids: list[int]) -> None:
-        live = self._live
+        view = self._view
         for part, layout_id in zip(entry.parts, layout_ids, strict=True):
-            self._head_bytes += self._intake.put(live, layout_id, part.matrix, self._horizon_ms)
+            view.head_bytes += self._intake.put(view.live, layout_id, part.matrix, view.horizon_ms)
         if isinstance(entry, EnvelopeEntry):
-            self._intake.note(live, entry)
-            self._marks.add(entry.sender, entry.epoch, entry.seq)
-            live.provenance += provenance_of(entry, layout_ids, [part.matrix for part in entry.parts])
+            self._intake.note(view.live, entry)
+            view.marks.add(entry.sender, entry.epoch, entry.seq)
+            view.live.provenance += provenance_of(entry, layout_ids, [part.matrix for part in entry.parts])
 
     def _refuse_if_full(self) -> None:
         limit = 2 * self._config.head_budget_bytes
-        if self._head_bytes > limit:
+        if self._view.head_bytes > limit:
             raise HeadFullError(
-                f"head of {self._folder} holds {self._head_bytes} bytes, limit {limit} (2 x store.head_budget_bytes)"
+                f"{self._folder} holds {self._view.head_bytes} bytes in memory, limit {limit} "
+                "(2 x store.head_budget_bytes): flushes do not keep up"
             )
         free = self._disk.space(self._folder).free_bytes
         if free < self._config.min_free_bytes:
@@ -147,83 +180,130 @@ class Store:
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, *, max_samples: int | None = None
     ) -> SeriesSet:
         """See Queryable."""
-        start_ms = max(start_ms, self._horizon_ms)
-        wanted = Wanted.of(*self._dictionary.find(matchers, start_ms, end_ms), start_ms, end_ms)
-        budget = Budget(max_samples)
-        pieces = []
-        with self._view_lock:
-            for generation in [*self._frozen, self._live]:
-                for head in generation.heads.values():
-                    piece = piece_of_head(head, wanted)
-                    if piece is not None:
-                        pieces.append(budget.take(piece))
-        return assemble(wanted, pieces)
+        start_ms = max(start_ms, self.horizon_ms)
+        rows = Rows(Wanted.of(*self._dictionary.find(matchers, start_ms, end_ms), start_ms, end_ms), max_samples)
+        with self._view.reading(start_ms, end_ms) as (heads, blocks):
+            for block in blocks:
+                rows.add_block(block, self._damage)
+            for series_ids, columns in heads:
+                rows.add_columns(series_ids, columns)
+        return rows.to_series_set()
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """See Queryable."""
-        return self._dictionary.label_values(name, matchers, max(start_ms, self._horizon_ms), end_ms)
+        return self._dictionary.label_values(name, matchers, max(start_ms, self.horizon_ms), end_ms)
 
     def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """See Queryable."""
-        return self._dictionary.label_names(matchers, max(start_ms, self._horizon_ms), end_ms)
+        return self._dictionary.label_names(matchers, max(start_ms, self.horizon_ms), end_ms)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
         """Sorted label sets of the series that match and may have samples in the range."""
-        return sorted(self._dictionary.find(matchers, max(start_ms, self._horizon_ms), end_ms)[1])
+        return sorted(self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1])
 
     def metadata(self) -> dict[str, tuple[MetricType, str, str]]:
         """Type, help and unit by metric name."""
         return self._dictionary.meanings()
 
+    def provenance(self, start_ms: int, end_ms: int) -> tuple[list[Provenance], list[RunRoot]]:
+        """Bounds of the envelopes that touch [start_ms, end_ms], and the run roots stored beside them."""
+        parts, roots = [], []
+        with self._view.lock:
+            for generation in (*self._view.frozen, self._view.live):
+                parts.append(ProvenanceColumns.of(generation.provenance))
+                roots += generation.run_roots
+            blocks = self._view.blocks.pin(start_ms, end_ms)
+        try:
+            for block in blocks:
+                with block.opened() as opened:
+                    parts.append(opened.provenance())
+                    roots += opened.run_roots()
+        finally:
+            self._view.blocks.unpin(blocks)
+        return ProvenanceColumns.union(parts).between(start_ms, end_ms + 1).rows(), sorted(set(roots))
+
     # ---- dedupe marks
 
     def marks(self) -> Marks:
         """Which envelopes are stored, in WAL and blocks: a copy."""
-        with self._view_lock:
-            return self._marks.copy()
+        with self._view.lock:
+            return self._view.marks.copy()
 
     def drop_marks(self, sender: bytes, epoch: int) -> None:
         """Forget an epoch that lies below its sender's floor."""
-        with self._view_lock:
-            self._marks.drop(sender, epoch)
+        with self._view.lock:
+            self._view.marks.drop(sender, epoch)
 
     @property
     def horizon_ms(self) -> int:
         """Samples before this are dropped and never shown; it only ever grows."""
-        return self._horizon_ms
+        return self._view.horizon_ms
 
-    # ---- state
+    # ---- upkeep: from worker threads, beside appends and reads
+
+    def maintain(self) -> None:
+        """Whatever is due; failures are counted, logged and tried again next time."""
+        self._upkeep.maintain()
+        self._show(self.stats())
+
+    def flush(self) -> None:
+        """Write everything in memory to blocks. Raises StoreError; the samples then stay where they are."""
+        self._upkeep.flush()
+
+    def compact(self) -> bool:
+        """Merge the blocks of one window; returns whether there was one worth it. Raises StoreError."""
+        return self._upkeep.compact()
+
+    def retain(self) -> int:
+        """Drop what is older than retention allows, or too much; returns how many blocks went. Raises StoreError."""
+        return self._upkeep.retain()
 
     def stats(self) -> StoreStats:
         """The state in numbers."""
-        with self._view_lock:
-            live = self._live
-            samples, empty = live.samples, not live.heads
-        free = self._disk.space(self._folder).free_bytes
+        view = self._view
+        blocks = view.blocks.all()
+        wal_bytes = self._upkeep.wal_bytes()
         return StoreStats(
-            disk_bytes=0,
-            wal_bytes=0,
-            head_bytes=self._head_bytes,
-            free_bytes=free,
+            disk_bytes=sum(block.size_bytes for block in blocks) + wal_bytes + self._dictionary.size_bytes,
+            wal_bytes=wal_bytes,
+            head_bytes=view.head_bytes,
+            free_bytes=self._disk.space(self._folder).free_bytes,
             series=len(self._dictionary),
-            samples=samples,
-            blocks=0,
-            oldest_ms=None if empty else live.first_ms,
-            newest_ms=None if empty else live.last_ms,
-            horizon_ms=self._horizon_ms,
-            damage=0,
-            refusal=None,
+            samples=sum(block.footer.samples for block in blocks) + view.head_samples(),
+            blocks=len(blocks),
+            oldest_ms=view.oldest_ms(),
+            newest_ms=view.newest_ms(),
+            horizon_ms=view.horizon_ms,
+            damage=self._damage.count,
+            refusal=self._refusal(),
         )
 
-    def flush(self) -> None:
-        """Write the head to blocks."""
-
-    def maintain(self) -> None:
-        """Whatever is due."""
-
     def close(self) -> None:
-        """Give everything back. What was acknowledged is durable already."""
-        with self._append_lock:
+        """Give everything back. What was acknowledged is durable already; a checkpoint makes the next start quick."""
+        with self._upkeep.lock, self._append_lock:
+            try:
+                self._upkeep.checkpoint()
+            except StoreError as error:
+                _log.warning("checkpoint not written, the next start reads the blocks", error=str(error))
             self._wal.close()
             self._dictionary.close()
             self._disk.close(self._lock_file)
+
+    def _refusal(self) -> str | None:
+        try:
+            self._refuse_if_full()
+        except StoreError as error:
+            return str(error)
+        return None
+
+    def _show(self, stats: StoreStats) -> None:
+        metrics = self._metrics
+        metrics.head_bytes.set(stats.head_bytes)
+        metrics.series.set(stats.series)
+        metrics.blocks.set(stats.blocks)
+        metrics.block_bytes.set(stats.disk_bytes - stats.wal_bytes)
+        metrics.wal_bytes.set(stats.wal_bytes)
+        metrics.free_bytes.set(stats.free_bytes)
+        metrics.horizon.set(stats.horizon_ms / 1000)
+        metrics.too_old.inc(self._intake.too_old - self._too_old_shown)
+        self._too_old_shown = self._intake.too_old

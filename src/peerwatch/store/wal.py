@@ -28,16 +28,14 @@ _log = get_logger("store.wal")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment read back. `scan` is None when its header is gone: nothing in it can be trusted or read."""
+    """A segment read back. `scan` is None when its header is gone: nothing in it can be trusted or read.
+
+    A file shorter than its header is an empty segment: the crash came before anything in it was acknowledged.
+    """
 
     number: int
     path: Path
     scan: Scan | None
-
-    @property
-    def damaged(self) -> bool:
-        """Whether acknowledged records may be missing."""
-        return self.scan is None or bool(self.scan.gaps)
 
 
 def segment_name(number: int) -> str:
@@ -57,7 +55,7 @@ def read_segment(disk: Disk, folder: Path, number: int) -> Segment:
     data = disk.read(path)
     header = decode_file_header(data, MAGIC)
     if header is None:
-        return Segment(number, path, None)
+        return Segment(number, path, Scan(size=0) if len(data) < FILE_HEADER_BYTES else None)
     version, salt = header
     if version > FORMAT_VERSION:
         raise StoreError(f"{path} has format {version}, this peerwatch reads up to {FORMAT_VERSION}")

@@ -4,8 +4,8 @@ const FIXED: Record<string, string> = {
   user: "blue", system: "amber", nice: "teal", iowait: "red", irq: "olive", softirq: "violet", steal: "grey",
   used: "blue", cache: "teal", free: "grey", total: "grey",
   "1 min": "blue", "5 min": "teal", "15 min": "violet", cores: "grey",
-  ESTABLISHED: "green", TIME_WAIT: "blue", LISTEN: "grey", CLOSE_WAIT: "red", SYN_SENT: "amber", SYN_RECV: "olive",
-  FIN_WAIT1: "violet", FIN_WAIT2: "pink", LAST_ACK: "brown", CLOSING: "brown", CLOSE: "brown",
+  established: "green", time_wait: "blue", listen: "grey", close_wait: "red", syn_sent: "amber", syn_recv: "olive",
+  fin_wait1: "violet", fin_wait2: "pink", last_ack: "brown", closing: "brown", close: "brown",
   age: "violet",
 }; // prettier-ignore
 const CYCLE = ["blue", "amber", "green", "violet", "teal", "pink", "olive", "brown", "red"] as const;

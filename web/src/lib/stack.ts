@@ -15,7 +15,7 @@ export interface Shape {
 
 const ORDER = [
   "user", "system", "nice", "iowait", "irq", "softirq", "steal", "used", "cache", "free",
-  "ESTABLISHED", "TIME_WAIT", "CLOSE_WAIT", "LISTEN",
+  "established", "time_wait", "close_wait", "listen",
 ]; // prettier-ignore
 
 /** The series of `panel` in drawing order. Those without any value but zero are left out, unless all are like that. */
@@ -85,6 +85,7 @@ function isNumber(value: Value | undefined): value is number {
 /** The upper end of an axis: a calm number above the data, so that it moves seldom. */
 export function calmTop(peak: number, unit: string): number {
   if (!(peak > 0)) return unit === "percent" ? 10 : 1;
+  if (unit === "seconds" && peak < 1) return 1; // below that, noise would look like trouble
   if (unit === "percent") return [5, 10, 20, 40, 60, 80, 100].find((step) => peak <= step) ?? peak;
   const base = unit.startsWith("bytes") ? 1024 ** Math.floor(Math.log2(peak) / 10 + 1e-9) : 1;
   const scaled = peak / base;
