@@ -105,7 +105,8 @@ def load_average(random: Generator, host: Host) -> Float64Array:
 def percent(random: Generator, host: Host) -> Float64Array:
     """One decimal."""
     noisy: Float64Array = 100 * host.load * random.uniform(0.2, 1.5) + random.normal(0, 3, host.ticks)
-    return np.round(np.clip(noisy, 0, 100), 1)
+    limited: Float64Array = np.clip(noisy, 0, 100)
+    return np.round(limited, 1)
 
 
 def ratio(random: Generator, host: Host) -> Float64Array:

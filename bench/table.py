@@ -8,9 +8,8 @@ from collections.abc import Sequence
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns line up; the first is to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    rule = ["-" * (widths[0] + 1), *("-" * width + ":" for width in widths[1:])]
-    lines = [_line(head, widths), "|" + "|".join(" " + one if at else one + " " for at, one in enumerate(rule)) + "|"]
-    return "\n".join([lines[0], lines[1], *(_line(row, widths) for row in rows)])
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([_line(head, widths), _line(rule, widths), *(_line(row, widths) for row in rows)])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
