@@ -6,22 +6,18 @@ CPU is that of the whole process. Batches are made beforehand; decoding and veri
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-import workload
-from peerwatch.model import Float64Array, Int64Array, Labels, Matcher, MatchOp, SampleMatrix, Series
+from bench.workload import Workload
+from peerwatch.model import Matcher, MatchOp, SampleMatrix, Series
 from peerwatch.store import EnvelopeEntry, Part, Store, StoreConfig
 from peerwatch.telemetry import CollectorRegistry, configure_logging
 
@@ -40,27 +36,6 @@ class BenchClock:
 
     def monotonic_s(self) -> float:
         return self.now / 1000
-
-
-def spike_workload(
-    path: Path,
-) -> tuple[Callable[[int], tuple[Series, ...]], Callable[[int, int, int], tuple[Int64Array, Float64Array]]]:
-    """A generator with the functions `series_meta` and `gen_agent`, given by path."""
-    spec = importlib.util.spec_from_file_location("given_workload", path)
-    assert spec is not None and spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    meta = module.series_meta()
-
-    def schema(agent: int) -> tuple[Series, ...]:
-        host = {"instance": f"host-{agent:04d}", "job": "node"}
-        return tuple(Series(Labels.of({"__name__": name, **labels, **host})) for name, labels, _ in meta)
-
-    def samples(agent: int, ticks: int, start_ms: int) -> tuple[Int64Array, Float64Array]:
-        times, values = module.gen_agent(agent, ticks, meta, start_ms)
-        return times, values
-
-    return schema, samples
 
 
 def cpu(work: Callable[[], object]) -> float:
@@ -85,13 +60,11 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--hours", type=int, default=2)
     parser.add_argument("--ticks", type=int, default=2, help="ticks per entry")
-    parser.add_argument("--workload", type=Path, help="a file with series_meta() and gen_agent()")
     given = parser.parse_args()
     configure_logging("warning", json=False)
-    schema, samples = spike_workload(given.workload) if given.workload else (workload.schema, workload.samples)
     folder = Path(tempfile.mkdtemp(prefix="bench-store-"))
     try:
-        run(folder, given.agents, given.hours, given.ticks, schema, samples)
+        run(folder, given.agents, given.hours, given.ticks)
     finally:
         shutil.rmtree(folder)
 
@@ -101,22 +74,26 @@ def run(
     agents: int,
     hours: int,
     ticks: int,
-    schema: Callable[[int], tuple[Series, ...]],
-    samples: Callable[[int, int, int], tuple[Int64Array, Float64Array]],
 ) -> None:
     clock = BenchClock()
     store = Store.open(folder, StoreConfig(), clock=clock, decode_envelope=lambda raw: [], registry=CollectorRegistry())
+    load = Workload(agents, hours * HOUR_MS // 5_000, START_MS + hours * HOUR_MS)
+    per_flush = 600_000 // load.interval_ms
+    flushes = hours * 6
+
+    def schema(agent: int) -> tuple[Series, ...]:
+        identity = {"instance": load.name(agent), "job": "node"}
+        return tuple(Series(one.labels.with_(identity), one.type) for one in load.series)
+
     registering = cpu(lambda: [store.layout(schema(agent)) for agent in range(agents)])
     layouts = [store.layout(schema(agent)) for agent in range(agents)]
-    per_flush = 600_000 // workload.STEP_MS
-    flushes = hours * 6
-    data = [samples(agent, per_flush * flushes, START_MS) for agent in range(agents)]
+    data = [load.matrix(agent) for agent in range(agents)]
     raw = np.random.default_rng(1).bytes(2300)  # what such a batch takes on the wire
     append, flush, count, entries_made = [], [], 0, 0
     for part in range(flushes):
         entries = []
         for at in range(part * per_flush, (part + 1) * per_flush, ticks):
-            for agent, (times, values) in enumerate(data):
+            for agent, (times, values) in enumerate((one.times_ms, one.values) for one in data):
                 matrix = SampleMatrix(times[at : at + ticks].copy(), np.ascontiguousarray(values[:, at : at + ticks]))
                 seq = at // ticks
                 entries.append(EnvelopeEntry(b"%034d" % agent, 1, seq, raw, (Part(layouts[agent], matrix),)))
@@ -132,7 +109,7 @@ def run(
     stats = store.stats()
     million = count / 1e6
     print(
-        f"{agents} agents x {len(layouts[0].series)} series x {hours} h, {ticks} ticks per entry: {million:.1f} M samples"
+        f"{agents} agents x {len(layouts[0].series)} series x {hours} h, {ticks} ticks an entry: {million:.1f} M samples"
     )
     print(f"register a layout    {registering / agents * 1e3:8.2f} ms CPU")
     print(f"append               {statistics.median(append) * 1e6:8.2f} us CPU per entry (median of {flushes})")
