@@ -161,12 +161,13 @@ def test_a_reader_that_does_not_read_is_cut_off() -> None:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with lazy:
             lazy.sendall(b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n")
-            status = 503
-            while status == 503:
+            seen = [503]
+            while seen[-1] == 503:
                 status, _, _ = await exchange(port, b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n")
-            assert status == 200
+                seen.append(status)
+            assert len(seen) > 2 and seen[-1] == 200  # was held for a while, then let go
 
-    run(story, config=settings, exposition=lambda: b"x" * (64 << 20))
+    run(story, config=settings, exposition=lambda: b"x" * (16 << 20))
 
 
 def test_a_taken_port_is_named() -> None:

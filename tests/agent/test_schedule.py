@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -245,3 +247,29 @@ def test_absent_sources_are_said_to_be_absent() -> None:
     """A source that this platform lacks has a success of 0."""
     (tick,) = Run().ticks_of([group(("steady", Steady(A)), absent=("tcp",))], 1)
     assert values(tick)['node_scrape_collector_success{collector="tcp"}'] == 0
+
+
+def test_a_hanging_source_does_not_keep_the_process() -> None:
+    """A thread that is stuck in the kernel is left behind when the program ends."""
+    code = """
+import threading, anyio
+from peerwatch.agent.grid import Grid
+from peerwatch.agent.schedule import Group, Schedule
+from peerwatch.model import SystemClock
+from peerwatch.telemetry import CollectorRegistry
+
+class Hanging:
+    def collect(self, now_ms):
+        threading.Event().wait()
+
+async def main():
+    async with anyio.create_task_group() as tasks:
+        group = Group(Grid(1000), (("hanging", Hanging()),), 0.05)
+        on_tick = lambda tick: tasks.cancel_scope.cancel()
+        await Schedule([group], on_tick, SystemClock(), CollectorRegistry()).run()
+
+anyio.run(main)
+print("ended")
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert found.stdout.splitlines()[-1] == "ended"

@@ -13,7 +13,7 @@ from peerwatch.dashboard.timespan import TIMESPANS
 from peerwatch.errors import QueryError
 from peerwatch.model import Clock, Labels
 from peerwatch.telemetry import CollectorRegistry
-from tests.dashboard.signals import START_MS, SeriesList, Signal, constant, seen, series_of, wave
+from tests.dashboard.signals import START_MS, SeriesList, Signal, averaged, constant, seen, series_of, wave
 
 
 class ManualClock:
@@ -87,7 +87,8 @@ class FakeQueryClient:
             for query in panel.queries:
                 series = [] if instance in self._down else series_of(instance, panel.id, query)
                 for span in TIMESPANS:
-                    self._known[span.render(query.expr, instance=instance, job=job)] = series
+                    shown = series if span.fast else [(labels, averaged(each, span.step_ms)) for labels, each in series]
+                    self._known[span.render(query.expr, instance=instance, job=job)] = shown
 
     def _fleet_signal(self, position: int, instance: str) -> Signal:
         down = instance in self._down

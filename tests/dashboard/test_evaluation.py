@@ -99,6 +99,25 @@ async def test_our_own_bug_in_one_panel_does_not_stop_the_others() -> None:
     assert await tick.panel(DISK, timespan("5m"), "atlas", START_MS) == PanelPoint([], "internal error: KeyError")
 
 
+async def test_long_histories_do_not_hold_up_the_live_stream() -> None:
+    """With every place for requests taken, a tick is still evaluated."""
+
+    class SlowHistory(FakeQueryClient):
+        async def range(self, expr: str, start_ms: int, end_ms: int, step_ms: int) -> Matrix:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    live = Evaluator(Config(parallel_queries=1), SlowHistory(), CollectorRegistry())
+    requests = live.beside()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(panel_history, requests, DISK, timespan("7d"), "atlas", START_MS, START_MS)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            found = await TickEvaluation(live, START_MS).panel(DISK, timespan("5m"), "atlas", START_MS)
+        tasks.cancel_scope.cancel()
+    assert found.error == ""
+
+
 async def test_a_query_that_hangs_is_given_up() -> None:
     """After the deadline the panel says so."""
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from peerwatch.errors import DecodeError, QuotaError
 from peerwatch.model import Batch, Series
 from peerwatch.spool import Position, SpooledEnvelope
 from peerwatch.wire import merkle
-from peerwatch.wire.batch import encode_batch, leaf_content
+from peerwatch.wire.batch import decode_batch, encode_batch, leaf_content
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header, seal
 from peerwatch.wire.identity import PrivateKey
+from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
 from peerwatch.wire.run_root import RunRoot, sign_run_root
-from peerwatch.wire.schema import Schema, encode_delta, encode_schema
+from peerwatch.wire.schema import Schema, decode_schema, encode_delta, encode_schema
 
 _RUN_BATCHES = 64  # batches per signed Merkle root: 10 minutes at the default report interval
-_MAX_SCHEMAS = 256  # remembered; a schema that comes back later is only hashed again
+_MAX_SERIES = 400_000  # in remembered schemas: four times the largest batch; a forgotten one is only hashed again
+_MAX_PLACES = 4_096  # targets whose last schema is remembered, and schemas that are known as a change of another
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,69 +32,111 @@ class Sealed:
     schemas: Mapping[bytes, bytes]
 
 
-class Sealer:
-    """Numbers what one agent sends. Owned by the agent; not thread-safe."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A schema as it is sent. `series` is kept so that its identity stays its own."""
 
-    def __init__(self, fleet: bytes, sender: bytes, key: PrivateKey, epoch: int) -> None:
+    series: tuple[Series, ...]
+    schema: Schema
+    record: bytes
+
+
+class Sealer:
+    """Numbers what one agent sends. Owned by the agent; not thread-safe.
+
+    Schemas are found by the identity of the tuple of series: the sampler hands over the same one while nothing
+    changes, so that nothing is hashed again. What is remembered is bounded; the longest unused goes.
+    """
+
+    def __init__(
+        self, fleet: bytes, sender: bytes, key: PrivateKey, epoch: int, limits: WireLimits = DEFAULT_LIMITS
+    ) -> None:
         self._fleet = fleet
         self._sender = sender
         self._key = key
         self._epoch = epoch
+        self._limits = limits
         self._seq = 0
         self._compressor = Compressor()
-        self._schemas: OrderedDict[int, tuple[tuple[Series, ...], Schema, bytes]] = OrderedDict()
-        self._deltas: dict[bytes, tuple[bytes, bytes]] = {}
-        self._last_schema: dict[tuple[str, str], Schema] = {}
+        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._known_series = 0
+        self._deltas: OrderedDict[bytes, tuple[bytes, bytes]] = OrderedDict()
+        self._last_schema: OrderedDict[tuple[str, str], Schema] = OrderedDict()
         self._leaves: list[bytes] = []
         self._run_root = b""
 
     def seal(self, batch: Batch, time_ms: int, floor: Position | None) -> Sealed:
-        """The next envelope. `floor` is the lowest position still to come to any receiver; None: this one."""
+        """The next envelope. `floor` is the lowest position still to come to any receiver; None: this one.
+
+        Raises QuotaError or DecodeError for a batch that no hub would take (too large, labels that are none): it would
+        only block the spool. Then no number is used and the next batch is not affected.
+        """
+        known = [self._entry(block.series) for block in batch.blocks]
+        body = self._encode(batch, known)
         position = Position(self._epoch, self._seq)
         lowest = position if floor is None else min(floor, position)
         header = Header(self._fleet, self._sender, self._epoch, self._seq, lowest.epoch, lowest.seq)
-        body = encode_batch(batch, self._schema_of)
         raw = seal(self._key, header, body, self._compressor, self._run_root)
-        schemas = [self._schema_of(block.series) for block in batch.blocks]
-        self._note_deltas(batch, schemas)
-        self._add_leaf(batch, schemas)
+        if len(raw) > self._limits.max_envelope_bytes:
+            raise QuotaError(f"batch envelope of {len(raw)} bytes, limit {self._limits.max_envelope_bytes}")
+        self._note_deltas(batch, known)
+        self._add_leaf(batch, [one.schema for one in known])
         self._seq += 1
-        records = {entry[1].id: entry[2] for entry in (self._entry(block.series) for block in batch.blocks)}
-        item = SpooledEnvelope(position, time_ms, raw, tuple(records))
-        return Sealed(item, records)
+        records = {one.schema.id: one.record for one in known}
+        return Sealed(SpooledEnvelope(position, time_ms, raw, tuple(records)), records)
 
     def delta(self, schema_id: bytes) -> tuple[bytes, bytes] | None:
         """(base id, record) that tells this schema as a change of the one before it, where there is one."""
         return self._deltas.get(schema_id)
 
-    def _schema_of(self, series: tuple[Series, ...]) -> Schema:
-        return self._entry(series)[1]
+    def _encode(self, batch: Batch, known: list[_Known]) -> bytes:
+        """The body, decoded once as a hub would: that costs some 50 us and keeps every hub's spool free of poison."""
+        for block in batch.blocks:
+            if len(block.series) != len(block.matrix.values):
+                raise DecodeError(f"block of {len(block.matrix.values)} rows for {len(block.series)} series")
+        schemas = {id(one.series): one.schema for one in known}
+        body = encode_batch(batch, lambda series: schemas[id(series)])
+        if len(body) > self._limits.max_body_bytes:
+            raise QuotaError(f"batch body of {len(body)} bytes, limit {self._limits.max_body_bytes}")
+        decode_batch(body, self._limits)
+        return body
 
-    def _entry(self, series: tuple[Series, ...]) -> tuple[tuple[Series, ...], Schema, bytes]:
-        """By identity: the sampler hands over the same tuple while nothing changes, so nothing is hashed again."""
-        found = self._schemas.get(id(series))
-        if found is None:
+    def _entry(self, series: tuple[Series, ...]) -> _Known:
+        found = self._known.get(id(series))
+        if found is not None:
+            self._known.move_to_end(id(series))
+            return found
+        try:
             schema = Schema.of(series)
-            found = self._schemas[id(series)] = (series, schema, encode_schema(schema))
-            if len(self._schemas) > _MAX_SCHEMAS:
-                self._schemas.popitem(last=False)
-        return found
+        except (UnicodeEncodeError, struct.error) as error:
+            raise DecodeError(f"schema of {len(series)} series cannot be written: {error}") from error
+        made = _Known(series, schema, encode_schema(schema))
+        decode_schema(made.record, limits=self._limits)
+        self._known[id(series)] = made
+        self._known_series += len(series)
+        while self._known_series > _MAX_SERIES and len(self._known) > 1:
+            self._known_series -= len(self._known.popitem(last=False)[1].series)
+        return made
 
-    def _note_deltas(self, batch: Batch, schemas: list[Schema]) -> None:
-        for block, schema in zip(batch.blocks, schemas, strict=True):
+    def _note_deltas(self, batch: Batch, known: list[_Known]) -> None:
+        for block, now in zip(batch.blocks, known, strict=True):
             place = (block.job, block.target)
             before = self._last_schema.get(place)
-            if before is None or before.id != schema.id:
-                self._note_delta(before, schema)
-                self._last_schema[place] = schema
+            if before is None or before.id != now.schema.id:
+                self._last_schema[place] = now.schema
+                if before is not None:
+                    self._note_delta(before, now)
+            self._last_schema.move_to_end(place)
+            if len(self._last_schema) > _MAX_PLACES:
+                self._last_schema.popitem(last=False)
 
-    def _note_delta(self, before: Schema | None, schema: Schema) -> None:
-        record = None if before is None else encode_delta(before, schema)
-        if before is None or record is None:
+    def _note_delta(self, before: Schema, now: _Known) -> None:
+        record = encode_delta(before, now.schema)
+        if record is None or len(record) >= len(now.record):
             return
-        self._deltas[schema.id] = (before.id, record)
-        while len(self._deltas) > _MAX_SCHEMAS:
-            del self._deltas[next(iter(self._deltas))]
+        self._deltas[now.schema.id] = (before.id, record)
+        if len(self._deltas) > _MAX_PLACES:
+            self._deltas.popitem(last=False)
 
     def _add_leaf(self, batch: Batch, schemas: list[Schema]) -> None:
         """Collect this batch's Merkle leaf; a full run's signed root goes into the envelope after it."""

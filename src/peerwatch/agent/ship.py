@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Protocol, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
 import stamina
 
-from peerwatch.errors import DecodeError, LinkError, PeerError, SignatureError, StoreError
+from peerwatch.agent.held import Held
+from peerwatch.agent.hub_schemas import Delta, HubSchemas, SentSchemas
+from peerwatch.agent.membership_keeper import MembershipKeeper
+from peerwatch.agent.ship_metrics import ShipMetrics
+from peerwatch.errors import DecodeError, LinkError, SignatureError, StoreError
 from peerwatch.fleet.membership import Membership
 from peerwatch.model import Clock
 from peerwatch.spool import Position, Spool, SpooledEnvelope, SpoolReader
-from peerwatch.telemetry import CollectorRegistry, Counter, Gauge, get_logger
+from peerwatch.telemetry import CollectorRegistry, get_logger
 from peerwatch.wire.ack import Ack
 from peerwatch.wire.compression import Compressor
-from peerwatch.wire.push import PushReply, Refusal, decode_reply, encode_request
+from peerwatch.wire.limits import DEFAULT_LIMITS
+from peerwatch.wire.push import PushReply, Refusal, RefusalReason, decode_reply, encode_request
 
 _log = get_logger("ship")
-_MAX_KNOWN = 4096
-_Take = Callable[[int], list[SpooledEnvelope]]
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+_OF_ONE_BATCH = frozenset({RefusalReason.FUTURE, RefusalReason.CLONED, RefusalReason.SERIES_LIMIT})
+"""Refusals that say nothing of the batches beside it; of the others all suffer alike."""
 
 
 class Link(Protocol):
     """A way to one hub. Implementations translate every failure to LinkError, with `wait_s` where the hub said it."""
 
     async def push(self, request: bytes) -> bytes:
-        """Deliver a push request and return the reply, within the link's own deadline."""
+        """Deliver a push request and return the reply, within the link's own deadline.
+
+        Raises DecodeError when the other side says that it cannot read this request, or that it is too large.
+        """
         ...
 
     async def membership(self) -> bytes:
@@ -40,16 +51,45 @@ class Link(Protocol):
 class ShipConfig:
     """How an agent delivers. Waits grow with jitter, so that a hub that comes back is not met by all at once."""
 
-    fresh_bytes: int = 1 << 20  # per request; a report is some 2 KB
-    backfill_bytes: int = 2 << 20  # a day of one host in ten requests, each well within a hub's limits
+    fresh_bytes: int = 1 << 20
+    """Per request; a report is some 2 KB."""
+    backfill_bytes: int = 2 << 20
+    """A day of one host in ten rounds, each well within a hub's limits."""
     retry_first_s: float = 0.5
     retry_most_s: float = 30.0
     retry_jitter_s: float = 2.0
-    idle_s: float = 5.0  # how often to look without being woken, for what was released or redelivered
+    wait_most_s: float = 300.0
+    """The longest wait that is believed, so that nobody on the way can put an agent to sleep."""
+    idle_s: float = 5.0
+    """How often to look without being woken, for what was released or redelivered."""
+    hold_s: float = 30.0
+    """How long a batch that was refused for now is kept aside, at least."""
+    final_hold_s: float = 3_600.0
+    """The same for one that was refused for good. It is not dropped, since refusals are not signed: see Shipper."""
+    membership_gap_s: float = 60.0
+    """At most one look at the membership in this time: every enrolment anywhere raises the roster's version."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One of the two queues. `budget_bytes` shrinks when a request is too large for something on the way."""
+
+    take: Callable[[int], list[SpooledEnvelope]]
+    most_bytes: int
+    budget_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.budget_bytes = self.most_bytes
 
 
 class Shipper:
-    """One per hub, owned by the agent. Runs two lanes side by side, so that back-fill never delays fresh samples."""
+    """One per hub, owned by the agent. Runs two lanes side by side, so that back-fill never delays fresh samples.
+
+    Only an ack that verifies, from this hub (`hub`; empty: from any of the fleet), moves the spool's cursor. A batch
+    that the hub refuses by itself is kept aside for a while and does not block those behind it. Refusals are not
+    signed, so none makes the agent forget: what is refused for good is counted, logged, tried seldom, and goes when
+    the spool's age or size limit takes it. At every end of `run` nothing stays handed out.
+    """
 
     def __init__(
         self,
@@ -58,34 +98,32 @@ class Shipper:
         link: Link,
         membership: Membership,
         sender: bytes,
-        delta: Callable[[bytes], tuple[bytes, bytes] | None],
+        delta: Delta,
         config: ShipConfig,
         clock: Clock,
         registry: CollectorRegistry,
+        *,
+        hub: bytes = b"",
+        random: Random | None = None,
+        metrics: ShipMetrics | None = None,
     ) -> None:
         self._spool = spool
         self._reader: SpoolReader = spool.reader(receiver)
         self._link = link
         self._membership = membership
+        self._keeper = MembershipKeeper(membership, link, config.membership_gap_s, clock)
         self._sender = sender
-        self._delta = delta
+        self._hub = hub
         self._config = config
         self._clock = clock
+        self._random = random or Random()
         self._compressor = Compressor()
-        self._hub_knows: set[bytes] = set()
-        self._hub_needs: dict[bytes, int] = {}  # schema id -> how often it was sent since the hub asked
+        self._schemas = HubSchemas(delta)
+        self._held = Held()
         self._wake = anyio.Event()
-        self._roster_version = membership.roster.version
         self.last_ack_ms = 0
-        self._batches = Counter(
-            "peerwatch_ship_batches_total", "Batches, by what the hub made of them.", ["result"], registry=registry
-        )
-        self._failures = Counter(
-            "peerwatch_ship_link_failures_total", "Deliveries that failed and are tried again.", registry=registry
-        )
-        self._bytes = Counter("peerwatch_ship_sent_bytes_total", "Bytes of push requests.", registry=registry)
-        pending = Gauge("peerwatch_ship_pending_batches", "Batches not yet acknowledged.", registry=registry)
-        pending.set_function(lambda: self._reader.pending().count)
+        made = metrics or ShipMetrics(registry)
+        self._metrics = made.of(receiver, lambda: self.pending, lambda: len(self._held))
 
     def wake(self) -> None:
         """Something new is in the spool."""
@@ -94,33 +132,45 @@ class Shipper:
 
     @property
     def pending(self) -> int:
-        """Batches that this hub has not acknowledged."""
-        return self._reader.pending().count
+        """Batches that this hub has not acknowledged; none once the spool was told to forget it."""
+        try:
+            return self._reader.pending().count
+        except StoreError:
+            return 0
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        async with anyio.create_task_group() as lanes:
-            lanes.start_soon(self._lane, self._reader.fresh, self._config.fresh_bytes)
-            lanes.start_soon(self._lane, self._reader.backfill, self._config.backfill_bytes)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._run_lane, self._fresh())
+                tasks.start_soon(self._run_lane, _Lane(self._reader.backfill, self._config.backfill_bytes))
+                tasks.start_soon(self._keeper.run)
+        finally:
+            await self._release(self._held.clear())
 
     async def drain(self, most_s: float) -> int:
         """Deliver what is fresh, for at most `most_s` and until the first failure; how many batches remain."""
+        lane = self._fresh()
         with anyio.move_on_after(most_s):
             try:
-                while await self._deliver(self._reader.fresh, self._config.fresh_bytes):
+                while await self._deliver(lane):
                     pass
             except LinkError as error:
                 _log.info("not everything delivered before stopping", reason=str(error))
+        await self._release(self._held.clear())
         return self.pending
 
-    async def _lane(self, take: _Take, most_bytes: int) -> None:
+    def _fresh(self) -> _Lane:
+        return _Lane(self._reader.fresh, self._config.fresh_bytes)
+
+    async def _run_lane(self, lane: _Lane) -> None:
         """Deliver one lane for ever. A failed delivery is released first, so the next try takes what is freshest."""
         config = self._config
         while True:
             wake = self._wake
             progressed = False
             async for attempt in stamina.retry_context(
-                on=_wait_of,
+                on=self._wait_of,
                 attempts=None,
                 timeout=None,
                 wait_initial=config.retry_first_s,
@@ -128,119 +178,186 @@ class Shipper:
                 wait_jitter=config.retry_jitter_s,
             ):
                 with attempt:
-                    progressed = await self._deliver(take, most_bytes)
+                    progressed = await self._deliver(lane)
             if not progressed:
                 with anyio.move_on_after(config.idle_s):
                     await wake.wait()
 
-    async def _deliver(self, take: _Take, most_bytes: int) -> bool:
-        """One request; whether there was anything to send. Raises LinkError when it must be tried again."""
-        items = await anyio.to_thread.run_sync(take, most_bytes)
-        if not items:
+    def _wait_of(self, error: Exception) -> bool | float:
+        """stamina's hook: how long to wait after this error; True for its own growing wait, False for no retry."""
+        if not isinstance(error, LinkError):
             return False
-        open_positions = {item.position for item in items}
-        try:
-            reply = await self._exchange(items)
-            await self._settle(reply, open_positions)
-        except (LinkError, StoreError) as error:
-            self._failures.inc()
-            raise LinkError(str(error), getattr(error, "wait_s", None)) from error
-        finally:
-            if open_positions:  # also when cancelled: nothing may stay handed out
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._reader.release, open_positions)
-        return True
+        if not error.wait_s:
+            return True
+        return min(error.wait_s, self._config.wait_most_s) * self._random.uniform(1.0, 1.5)
 
-    async def _exchange(self, items: Sequence[SpooledEnvelope]) -> PushReply:
-        used = {schema_id for item in items for schema_id in item.schema_ids}
-        schemas = await anyio.to_thread.run_sync(self._records, used & self._hub_needs.keys())
-        request = encode_request([item.envelope for item in items], schemas, self._compressor)
-        self._bytes.inc(len(request))
+    async def _deliver(self, lane: _Lane) -> bool:
+        """One round of a lane; whether there was anything to send. Raises LinkError when it must be tried again."""
+        waiting: set[Position] = set()
         try:
-            reply = decode_reply(await self._link.push(request))
+            await self._let_go()
+            items = await _from_spool(lane.take, lane.budget_bytes)
+            fresh = self._held.without(items)
+            waiting.update(item.position for item in fresh)
+            for request in _requests(fresh):
+                await self._exchange(request, waiting, lane)
+        except LinkError:
+            self._metrics.failed()
+            raise
+        finally:
+            await self._release(waiting)  # also when cancelled: nothing may stay handed out
+        return bool(items)
+
+    async def _exchange(self, items: Sequence[SpooledEnvelope], waiting: set[Position], lane: _Lane) -> None:
+        used = {schema_id: None for item in items for schema_id in item.schema_ids}
+        sent = await self._records(used)
+        if sent.lost:
+            items = await self._hold_lost(items, sent.lost, waiting)
+        if not items:
+            return
+        request = encode_request([item.envelope for item in items], sent.records, self._compressor)
+        self._metrics.sent(len(request))
+        try:
+            answer = await self._link.push(request)
+        except DecodeError as error:
+            await self._too_much(error, items, waiting, lane)
+            return
+        try:
+            reply = decode_reply(answer)
         except DecodeError as error:
             raise LinkError(f"hub answered with something else than a reply: {error}") from error
-        if len(self._hub_knows) > _MAX_KNOWN:
-            self._hub_knows.clear()  # only costs whole schemas where a change would have done
-        self._hub_knows |= used - set(reply.need_schemas)
-        for schema_id in used - set(reply.need_schemas):
-            self._hub_needs.pop(schema_id, None)
-        return reply
+        lane.budget_bytes = min(lane.most_bytes, lane.budget_bytes * 2)
+        needs = used.keys() & set(reply.need_schemas)
+        await self._settle(reply, bool(needs), [item.position for item in items], waiting)
+        if not self._schemas.answered(used, sent, needs):
+            raise LinkError(f"hub asks again for schemas that it was sent, {len(needs)} in all")
 
-    def _records(self, wanted: set[bytes]) -> list[bytes]:
-        """The asked-for schemas: as a change of one that the hub has, at first, and then whole."""
-        records = []
-        for schema_id in sorted(wanted):
-            delta = self._delta(schema_id)
-            if self._hub_needs[schema_id] == 0 and delta is not None and delta[0] in self._hub_knows:
-                records.append(delta[1])
-            else:
-                whole = self._spool.schema(schema_id)
-                if whole is None:
-                    raise StoreError(f"spool lacks schema {schema_id.hex()}")
-                records.append(whole)
-            self._hub_needs[schema_id] += 1
-        return records
+    async def _records(self, used: Iterable[bytes]) -> SentSchemas:
+        """What the hub asked for of the schemas that these batches use."""
+        wanted = self._schemas.wanted(used)
+        if not wanted:
+            return SentSchemas()
+        whole = await _from_spool(lambda: {one: self._spool.schema(one) for one in wanted})
+        return self._schemas.choose(wanted, whole)
 
-    async def _settle(self, reply: PushReply, waiting: set[Position]) -> None:
-        """Cross off what the hub signed for or will never take. Raises LinkError when nothing came of the request."""
+    async def _hold_lost(
+        self, items: Sequence[SpooledEnvelope], lost: frozenset[bytes], waiting: set[Position]
+    ) -> list[SpooledEnvelope]:
+        """Damage took a schema from the spool: nobody can read its batches. Those that do not need it go on."""
+        for item in items:
+            if not lost.isdisjoint(item.schema_ids):
+                _log.error("batch cannot be sent: its schema is lost", position=str(item.position))
+                await self._hold(item.position, "lost_schema", self._config.final_hold_s, waiting)
+        return [item for item in items if lost.isdisjoint(item.schema_ids)]
+
+    async def _too_much(
+        self, error: DecodeError, items: Sequence[SpooledEnvelope], waiting: set[Position], lane: _Lane
+    ) -> None:
+        """Something on the way does not take this request: try smaller ones, down to a single batch."""
+        if len(items) > 1:
+            lane.budget_bytes = max(1, min(lane.budget_bytes, sum(len(item.envelope) for item in items)) // 2)
+            raise LinkError(f"request of {len(items)} batches refused: {error}")
+        _log.error("batch refused for good", position=str(items[0].position), detail=str(error))
+        await self._hold(items[0].position, "malformed", self._config.final_hold_s, waiting)
+
+    async def _settle(
+        self, reply: PushReply, needs_schemas: bool, sent: Sequence[Position], waiting: set[Position]
+    ) -> None:
+        """Cross off what the hub signed for, put aside what it will not take. Raises LinkError when nothing came."""
         before = len(waiting)
         for ack in reply.acks:
             await self._take_ack(ack, waiting)
-        for refusal in reply.refusals:
+        left = [] if needs_schemas else [position for position in sent if position in waiting]
+        for refusal in _numbered(reply.refusals, left):
             await self._take_refusal(refusal, waiting)
-        stuck = [one for one in reply.need_schemas if self._hub_needs.get(one, 0) > 1]
-        for schema_id in reply.need_schemas:
-            self._hub_needs.setdefault(schema_id, 0)
-        if len(waiting) < before or (reply.need_schemas and not stuck):
+        if len(waiting) < before or needs_schemas:
             return
         if not reply.refusals:
-            raise LinkError(f"hub took nothing and asks again for {len(stuck)} schemas that it was sent")
+            raise LinkError(f"hub did not answer for any of {len(sent)} batches")
         first = reply.refusals[0]
         raise LinkError(f"hub took nothing: {first.message}", first.wait_s or None)
 
     async def _take_ack(self, ack: Ack, waiting: set[Position]) -> None:
         body = ack.body
         try:
-            if body.fleet != self._membership.fleet or body.sender != self._sender:
-                raise SignatureError("ack is for another fleet or sender")
-            ack.verify(self._membership.trust.hub_verifier(ack.hub, self._clock.now_ms()))
+            self._check_ack(ack)
         except SignatureError as error:
-            self._batches.labels("bad_ack").inc()
+            self._metrics.batches("bad_ack")
             _log.error("ack not believed", reason=str(error))
-            await self._refresh_membership()
+            self._keeper.refresh()
             return
-        await anyio.to_thread.run_sync(self._reader.ack, body.epoch, body.runs)
+        await _from_spool(self._reader.ack, body.epoch, body.runs)
         acked = {one for one in waiting if any(one.epoch == body.epoch and a <= one.seq <= b for a, b in body.runs)}
         waiting -= acked
-        self._batches.labels("acknowledged").inc(len(acked))
+        self._metrics.batches("acknowledged", len(acked))
         self.last_ack_ms = self._clock.now_ms()
-        if body.roster_version > self._roster_version:
-            self._roster_version = body.roster_version
-            await self._refresh_membership()
+        self._keeper.heard_of(body.roster_version)
+
+    def _check_ack(self, ack: Ack) -> None:
+        if ack.body.fleet != self._membership.fleet or ack.body.sender != self._sender:
+            raise SignatureError("ack is for another fleet or sender")
+        if self._hub and ack.hub != self._hub:
+            raise SignatureError(f"ack is from hub {ack.hub.hex()[:64]}, expected {self._hub.hex()}")
+        ack.verify(self._membership.trust.hub_verifier(ack.hub, self._clock.now_ms()))
 
     async def _take_refusal(self, refusal: Refusal, waiting: set[Position]) -> None:
-        """A final refusal is given up, counted and logged; any other stays in the spool."""
-        self._batches.labels(refusal.reason.name.lower()).inc()
-        position = Position(refusal.epoch, refusal.seq)
-        if not refusal.reason.final or position not in waiting:
-            _log.warning("batch refused for now", reason=refusal.reason.name.lower(), detail=refusal.message)
+        reason, position = refusal.reason.name.lower(), Position(refusal.epoch, refusal.seq)
+        if position not in waiting:
             return
-        _log.error("batch refused for good", reason=refusal.reason.name.lower(), detail=refusal.message)
-        await anyio.to_thread.run_sync(self._reader.ack, position.epoch, [(position.seq, position.seq)])
+        if refusal.reason.final:
+            _log.error("batch refused for good", reason=reason, position=str(position), detail=refusal.message)
+            await self._hold(position, reason, self._config.final_hold_s, waiting)
+        elif refusal.reason in _OF_ONE_BATCH:
+            _log.warning("batch refused for now", reason=reason, position=str(position), detail=refusal.message)
+            await self._hold(position, reason, max(refusal.wait_s, self._config.hold_s), waiting)
+        else:
+            self._metrics.batches(reason)  # the LinkError that follows from it says why
+
+    async def _hold(self, position: Position, result: str, hold_s: float, waiting: set[Position]) -> None:
+        """Keep a batch aside: it stays handed out, so the spool offers what is behind it."""
+        self._metrics.batches(result)
         waiting.discard(position)
+        hold_s = min(hold_s, max(self._config.wait_most_s, self._config.final_hold_s))
+        await self._release(self._held.put(position, self._clock.monotonic_s() + hold_s))
 
-    async def _refresh_membership(self) -> None:
-        """Learn of new hubs and renewed certificates; a failure is tried again at the next ack."""
-        try:
-            self._membership.absorb(await self._link.membership(), self._clock.now_ms())
-            await anyio.to_thread.run_sync(self._membership.save)
-        except (LinkError, PeerError, StoreError) as error:
-            _log.warning("membership not refreshed", reason=str(error))
+    async def _let_go(self) -> None:
+        await self._release(self._held.due(self._clock.monotonic_s()))
+
+    async def _release(self, positions: Iterable[Position]) -> None:
+        """Let batches wait again. A spool that is closed or has forgotten this hub has nothing handed out any more."""
+        given = list(positions)
+        if not given:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.to_thread.run_sync(self._reader.release, given)
+            except StoreError as error:
+                _log.warning("batches not released", reason=str(error), batches=len(given))
 
 
-def _wait_of(error: Exception) -> bool | float:
-    """stamina's hook: how long to wait after this error; True for its own growing wait, False for no retry."""
-    if not isinstance(error, LinkError):
-        return False
-    return error.wait_s if error.wait_s else True
+async def _from_spool(call: Callable[[*Args], T], *args: *Args) -> T:
+    """A call that may wait for the disk; one that the disk refuses is tried again like one that the hub refuses."""
+    try:
+        return await anyio.to_thread.run_sync(call, *args)
+    except StoreError as error:
+        raise LinkError(f"spool: {error}") from error
+
+
+def _requests(items: Sequence[SpooledEnvelope]) -> Iterator[Sequence[SpooledEnvelope]]:
+    """The items in as many requests as a hub's limit on envelopes asks for."""
+    for start in range(0, len(items), DEFAULT_LIMITS.max_envelopes):
+        yield items[start : start + DEFAULT_LIMITS.max_envelopes]
+
+
+def _numbered(refusals: Sequence[Refusal], left: Sequence[Position]) -> list[Refusal]:
+    """The refusals by number. A hub cannot tell the number of what it cannot read: those are what else is `left`."""
+    named = [refusal for refusal in refusals if refusal.epoch]
+    unnamed = [refusal for refusal in refusals if not refusal.epoch]
+    numbers = {Position(refusal.epoch, refusal.seq) for refusal in named}
+    rest = [position for position in left if position not in numbers]
+    if len(rest) != len(unnamed):
+        return named
+    return named + [
+        replace(refusal, epoch=position.epoch, seq=position.seq)
+        for position, refusal in zip(rest, unnamed, strict=True)
+    ]

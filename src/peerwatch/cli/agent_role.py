@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from peerwatch.serve.address import Address, is_loopback_host
 from peerwatch.serve.listen import free_port
 from peerwatch.settings import Settings
 from peerwatch.spool import Spool
-from peerwatch.telemetry import CollectorRegistry, generate_latest, get_logger
+from peerwatch.telemetry import CollectorRegistry, get_logger
 from peerwatch.wire.identity import PrivateKey
 
 _log = get_logger("agent")
@@ -85,33 +85,27 @@ class AgentRole:
             if self._settings.agent_http.enabled:
                 await tasks.start(self._serve_metrics)
             shipping = anyio.CancelScope()
-            tasks.start_soon(self._within, shipping, self.shipper.run)
+            tasks.start_soon(_run_within, shipping, self.shipper.run, anyio.Event())
             spooled = anyio.Event()
             tasks.start_soon(self._spool_batches, self._batches, spooled)
-            sampling = anyio.CancelScope()
-            tasks.start_soon(self._within, sampling, self.agent.run)
+            sampling, sampled = anyio.CancelScope(), anyio.Event()
+            tasks.start_soon(_run_within, sampling, self.agent.run, sampled)
             task_status.started()
             await stop.wait()
             sampling.cancel()
-            await self._settle(spooled)
+            await self._settle(sampled, spooled)
             shipping.cancel()
             remaining = await self.shipper.drain(_DRAIN_S)
             _log.info("agent stopped", undelivered_batches=remaining)
             tasks.cancel_scope.cancel()
         self.stopped.set()
 
-    async def _settle(self, spooled: anyio.Event) -> None:
+    async def _settle(self, sampled: anyio.Event, spooled: anyio.Event) -> None:
         """Let the cancelled sampler hand over its open batch, then let the spool take all of it."""
-        await anyio.lowlevel.checkpoint()
-        await anyio.lowlevel.checkpoint()
-        self._incoming.close()
         with anyio.move_on_after(_DRAIN_S):
+            await sampled.wait()
+            self._incoming.close()
             await spooled.wait()
-
-    @staticmethod
-    async def _within(scope: anyio.CancelScope, run: Callable[..., object]) -> None:
-        with scope:
-            await run()  # type: ignore[misc]  # both are coroutines without arguments
 
     def close(self) -> None:
         """Let the spool's folder go; call after `run`."""
@@ -160,7 +154,7 @@ class AgentRole:
         port = free_port(Address(http.host, http.port), setting, configured=configured)
         server = MetricsServer(
             MetricsHttpConfig(http.host, port, http.credential),
-            self._exposition,
+            self.agent.exposition,
             self.readiness,
             self._registry,
             None if is_loopback_host(http.host) else _tls_context(self._settings),
@@ -171,9 +165,12 @@ class AgentRole:
             await tasks.start(server.serve)
             task_status.started()
 
-    def _exposition(self) -> bytes:
-        """Host metrics, then the agent's own."""
-        return self.agent.exposition() + generate_latest(self._registry)
+
+async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]], ended: anyio.Event) -> None:
+    """Run until the scope is cancelled, and say when it has really ended."""
+    with scope:
+        await run()
+    ended.set()
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:

@@ -14,16 +14,19 @@ class TokenBucket:
         self._tokens = capacity
         self._at_s = now_s
 
+    def wait_s(self, tokens: float, now_s: float) -> float:
+        """How long until `take` would grant this; 0.0 when it would now. Takes nothing."""
+        self._tokens = min(self._capacity, self._tokens + max(0.0, now_s - self._at_s) * self._rate_per_s)
+        self._at_s = now_s
+        return max(0.0, min(tokens, self._capacity) - self._tokens) / self._rate_per_s
+
     def take(self, tokens: float, now_s: float) -> float:
         """0.0 when the tokens were there and are now gone; else how many seconds to wait, and nothing is taken.
 
         A demand above the capacity is answered with the time to a full bucket and then granted from a full one, so
         that one large batch is slowed down and not refused for ever.
         """
-        self._tokens = min(self._capacity, self._tokens + max(0.0, now_s - self._at_s) * self._rate_per_s)
-        self._at_s = now_s
-        needed = min(tokens, self._capacity)
-        if self._tokens >= needed:
-            self._tokens -= needed
-            return 0.0
-        return (needed - self._tokens) / self._rate_per_s
+        wait_s = self.wait_s(tokens, now_s)
+        if not wait_s:
+            self._tokens -= min(tokens, self._capacity)
+        return wait_s

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
+from peerwatch.collector.bucket import TokenBucket
 from peerwatch.collector.committer import Committer, Ticket
 from peerwatch.collector.config import CollectorConfig
-from peerwatch.collector.dedupe import Dedupe
-from peerwatch.collector.ingest import Accept, Duplicate, Ingest, NeedSchemas
-from peerwatch.collector.member import AgentStatus, MemberState
-from peerwatch.collector.presence import presence_rows
+from peerwatch.collector.dedupe import Dedupe, Number, number_of
+from peerwatch.collector.ingest import Accept, Decision, Duplicate, Ingest, NeedSchemas, NewLayouts, Pending, Refused
+from peerwatch.collector.member import AgentStatus, LayoutKey, SenderLayout
+from peerwatch.collector.members import Members
+from peerwatch.collector.metrics import CollectorMetrics
+from peerwatch.collector.presence import Presence
 from peerwatch.collector.sample_store import SampleStore
 from peerwatch.collector.schemas import PushedSchemas, SchemaCache
-from peerwatch.errors import QuotaError, StoreError
+from peerwatch.errors import DecodeError, QuotaError, StoreError
 from peerwatch.fleet.authority import Authority
-from peerwatch.fleet.roster import AGENT, HUB, RosterEntry
 from peerwatch.model import Clock, Part, RowsEntry
-from peerwatch.telemetry import CollectorRegistry, Counter, Gauge, get_logger
-from peerwatch.wire.ack import AckBody, sign_acks
+from peerwatch.telemetry import CollectorRegistry, get_logger
+from peerwatch.wire.ack import AckBody, SignedAck, sign_acks
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header
-from peerwatch.wire.identity import peer_id
 from peerwatch.wire.push import Refusal, RefusalReason, ReplyDraft, decode_request
 
 _log = get_logger("collector")
-_NUMBER = tuple[bytes, int, int]
+_TURN_BYTES = 128 << 10  # after so much of one request others get their turn: some 5 ms of work
+_LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,18 @@ class PushResult:
     wait_s: float | None = None
 
 
+@dataclass(slots=True)
+class _Push:
+    """One request in the making of its answer. Owned by the task that called `push`."""
+
+    schemas: PushedSchemas
+    draft: ReplyDraft
+    tickets: dict[Number, Ticket] = field(default_factory=dict)
+    repeated: dict[Number, Header] = field(default_factory=dict)
+
+
 class Collector:
-    """One per hub, owned by its event loop. `push` may be called by any number of tasks at once."""
+    """One per hub, owned by its event loop. `push` may be called by any number of tasks at once, while `run` runs."""
 
     def __init__(
         self,
@@ -50,30 +63,22 @@ class Collector:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        self._store = store
         self._authority = authority
         self._config = config
         self._clock = clock
-        self._members: dict[bytes, MemberState] = {}
+        self._members = Members(authority.membership.roster, config, clock)
         self._schemas = SchemaCache()
         self._compressor = Compressor()
-        self._dedupe = Dedupe(store.marks())
-        self._in_flight: dict[_NUMBER, Ticket] = {}
-        self._started_ms = clock.now_ms()
-        self._ingest = Ingest(config, authority.fleet, store, self._dedupe, self._member_of, clock)
+        self._dedupe = Dedupe(store.marks(), config.max_runs_per_sender)
+        self._in_flight: dict[Number, Ticket] = {}
+        self._ingest = Ingest(
+            config, authority.fleet, lambda: store.horizon_ms, self._dedupe, self._members.get, self._compressor, clock
+        )
         self._committer = Committer(
             store, self._settled, config.max_group, config.max_waiting_bytes, config.retry_wait_s, registry
         )
-        self._batches = Counter(
-            "peerwatch_collector_batches_total",
-            "Batches received, by what became of them.",
-            ["result"],
-            registry=registry,
-        )
-        self._samples = Counter("peerwatch_collector_samples_total", "Samples made durable.", registry=registry)
-        self._bytes = Counter("peerwatch_collector_received_bytes_total", "Bytes of push requests.", registry=registry)
-        reporting = Gauge("peerwatch_collector_members_reporting", "Members that report now.", registry=registry)
-        reporting.set_function(lambda: sum(status.up for status in self.agents()))
+        self._log_budget = TokenBucket(_LOGGED_AT_ONCE, _LOGGED_PER_S, clock.monotonic_s())
+        self._metrics = CollectorMetrics(registry, self._members.reporting)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Commit and write `up` until cancelled or `close`d; what was accepted is committed before it returns."""
@@ -83,175 +88,160 @@ class Collector:
             await self._committer.run()
             tasks.cancel_scope.cancel()
 
+    def close(self) -> None:
+        """Take nothing more; `run` ends when everything accepted is durable."""
+        self._committer.close()
+
+    def agents(self) -> list[AgentStatus]:
+        """Who reports, by name: every active member with the role of an agent."""
+        return self._members.statuses()
+
     async def push(self, raw: bytes) -> PushResult:
         """Store what is good in a push request and say what became of each envelope. Raises DecodeError for junk.
 
         Returns after everything it acknowledges is on disk. Cancelling the caller loses the answer, never the data.
         """
-        self._bytes.inc(len(raw))
-        envelopes, records = decode_request(raw, self._compressor, self._config.limits)
-        draft = ReplyDraft(self._clock.now_ms())
-        schemas = PushedSchemas(records, self._schemas, self._config.limits)
-        tickets: list[Ticket] = []
-        repeated: list[AckBody] = []
-        for envelope in envelopes:
+        self._metrics.received_bytes.inc(len(raw))
+        limits = self._config.limits
+        try:
+            request = decode_request(raw, limits)
+        except DecodeError:
+            self._metrics.junk.inc()
+            raise
+        schemas = PushedSchemas(request.schemas, self._schemas, self._compressor, limits)
+        push = _Push(schemas, ReplyDraft(self._clock.now_ms()))
+        turn_bytes = 0
+        for envelope in request.envelopes:
+            if turn_bytes > _TURN_BYTES:
+                await anyio.lowlevel.checkpoint()
+                turn_bytes = 0
+            turn_bytes += len(envelope)
             decision = self._ingest.decide(envelope, schemas)
-            if isinstance(decision, Accept):
-                self._accept(decision, draft, tickets)
-            elif isinstance(decision, Duplicate):
-                repeated.append(self._ack_body(decision.envelope.header))
-            else:
-                self._decline(decision, draft)
-        self._acknowledge_again(repeated, draft)
-        for ticket in tickets:
+            if isinstance(decision, NewLayouts):
+                decision = await self._lay_out(decision, push)
+            self._act(decision, push)
+        self._acknowledge_again(push)
+        for ticket in push.tickets.values():
             await ticket.done.wait()
-            self._report(ticket, draft)
-        return self._result(draft)
+            self._report(ticket, push.draft)
+        return _result(push.draft)
 
-    def _acknowledge_again(self, repeated: list[AckBody], draft: ReplyDraft) -> None:
-        if repeated:
-            self._batches.labels("duplicate").inc(len(repeated))
-            draft.acks.extend(sign_acks(self._authority.keys.signing, self._authority.member, repeated))
-
-    def _decline(self, decision: NeedSchemas | Refusal, draft: ReplyDraft) -> None:
-        if isinstance(decision, NeedSchemas):
-            self._batches.labels("need_schema").inc()
-            draft.need_schemas.extend(decision.ids)
-        else:
-            self._refused(decision, draft)
-
-    def _accept(self, accept: Accept, draft: ReplyDraft, tickets: list[Ticket]) -> None:
-        header = accept.envelope.header
-        number = (header.sender, header.epoch, header.seq)
-        ticket = self._in_flight.get(number)
-        if ticket is None:
+    async def _lay_out(self, new: NewLayouts, push: _Push) -> Decision:
+        """Have the store make what a batch needs, outside the event loop, and judge the batch by what is true then."""
+        member = new.verified.member
+        made: dict[LayoutKey, SenderLayout] = {}
+        for wanted in new.wanted:
             try:
-                ticket = self._committer.submit([accept.entry], len(accept.entry.raw), [accept])
-            except QuotaError as error:
-                wait_s = error.wait_s or self._config.retry_wait_s
-                self._refused(Refusal(header.epoch, header.seq, RefusalReason.QUOTA, str(error), wait_s), draft)
-                return
-            self._in_flight[number] = ticket
-            self._dedupe.remember(accept.envelope)
-        tickets.append(ticket)
+                layout = await self._committer.layout(wanted.series, wanted.origin)
+            except StoreError as error:
+                header = new.verified.envelope.header
+                return Refused(
+                    Refusal(header.epoch, header.seq, RefusalReason.STORE, str(error), self._config.retry_wait_s)
+                )
+            made[wanted.key] = SenderLayout(layout, wanted.prints)
+            member.remember_layout(wanted.key, made[wanted.key], self._config.max_layouts_per_sender)
+        return self._ingest.resume(new.verified, push.schemas, made)
 
-    def _refused(self, refusal: Refusal, draft: ReplyDraft) -> None:
-        self._batches.labels(refusal.reason.name.lower()).inc()
+    def _act(self, decision: Decision, push: _Push) -> None:
+        if isinstance(decision, Accept):
+            self._accept(decision, push)
+        elif isinstance(decision, Pending):
+            self._metrics.batches("duplicate").inc()
+            push.tickets[decision.number] = self._in_flight[decision.number]
+        elif isinstance(decision, Duplicate):
+            self._metrics.batches("duplicate").inc()
+            push.repeated[number_of(decision.envelope.header)] = decision.envelope.header
+        elif isinstance(decision, NeedSchemas):
+            self._metrics.batches("need_schema").inc()
+            push.draft.need_schemas.extend(one for one in decision.ids if one not in push.draft.need_schemas)
+        elif isinstance(decision, Refused):
+            self._refuse(decision.refusal, push.draft)
+        else:
+            raise AssertionError(f"{decision} was laid out and still lacks layouts")
+
+    def _accept(self, accept: Accept, push: _Push) -> None:
+        header = accept.envelope.header
+        try:
+            ticket = self._committer.submit(accept.entry, accept.size_bytes, accept)
+        except QuotaError as error:
+            wait_s = error.wait_s or self._config.retry_wait_s
+            self._refuse(Refusal(header.epoch, header.seq, RefusalReason.QUOTA, str(error), wait_s), push.draft)
+            return
+        number = number_of(header)
+        self._in_flight[number] = push.tickets[number] = ticket
+        self._dedupe.accepted(accept.envelope)
+
+    def _refuse(self, refusal: Refusal, draft: ReplyDraft) -> None:
+        reason = refusal.reason.name.lower()
+        self._metrics.batches(reason).inc()
         draft.refusals.append(refusal)
-        if refusal.reason is not RefusalReason.QUOTA:
-            _log.warning("batch refused", reason=refusal.reason.name.lower(), detail=refusal.message)
+        if not self._log_budget.take(1, self._clock.monotonic_s()):
+            _log.warning("batch refused", reason=reason, detail=refusal.message)
+
+    def _acknowledge_again(self, push: _Push) -> None:
+        if push.repeated:
+            push.draft.acks.extend(self._sign(list(push.repeated.values())))
 
     def _settled(self, group: list[Ticket], error: StoreError | None) -> None:
         """A group commit has ended: note its numbers and sign its acks, all under one signature, or let them go."""
-        accepts = [accept for ticket in group for accept in ticket.accepts]
-        for accept in accepts:
-            header = accept.envelope.header
-            self._in_flight.pop((header.sender, header.epoch, header.seq), None)
-            if error is None:
-                self._stored(accept)
-            else:
-                self._dedupe.forget(accept.envelope)
+        accepts = [(ticket, ticket.accept) for ticket in group if ticket.accept is not None]
+        for _, accept in accepts:
+            self._in_flight.pop(number_of(accept.envelope.header), None)
+            if error is not None:
+                self._dedupe.failed(accept.envelope)
         if error is not None or not accepts:
             return
-        bodies = [self._ack_body(accept.envelope.header) for accept in accepts]
-        acks = iter(sign_acks(self._authority.keys.signing, self._authority.member, bodies))
-        for ticket in group:
-            ticket.acks = [next(acks) for _ in ticket.accepts]
+        now_ms = self._clock.now_ms()
+        for _, accept in accepts:
+            self._stored(accept, now_ms)
+        acks = self._sign([accept.envelope.header for _, accept in accepts])
+        for (ticket, _), ack in zip(accepts, acks, strict=True):
+            ticket.ack = ack
 
-    def _stored(self, accept: Accept) -> None:
-        accept.member.saw(accept.envelope.header, accept.newest_ms, self._clock.now_ms())
-        self._samples.inc(sum(part.matrix.sample_count for part in accept.entry.parts))
-        for sender, epoch in self._dedupe.stored(accept.envelope):
-            self._store.drop_marks(sender, epoch)
+    def _stored(self, accept: Accept, now_ms: int) -> None:
+        header = accept.envelope.header
+        accept.member.saw(header, accept.newest_ms, now_ms)
+        self._metrics.samples.inc(sum(part.matrix.sample_count for part in accept.entry.parts))
+        self._metrics.batches("stored").inc()
+        for epoch in self._dedupe.stored(accept.envelope):
+            self._committer.drop_marks(header.sender, epoch)
 
-    def _ack_body(self, header: Header) -> AckBody:
-        return AckBody(
-            fleet=header.fleet,
-            sender=header.sender,
-            epoch=header.epoch,
-            runs=((header.seq, header.seq),),
-            roster_version=self._authority.membership.roster.version,
-            hub_time_ms=self._clock.now_ms(),
-        )
+    def _sign(self, headers: Sequence[Header]) -> list[SignedAck]:
+        version, now_ms = self._authority.membership.roster.version, self._clock.now_ms()
+        bodies = [
+            AckBody(header.fleet, header.sender, header.epoch, ((header.seq, header.seq),), version, now_ms)
+            for header in headers
+        ]
+        return sign_acks(self._authority.keys.signing, self._authority.member, bodies)
 
     def _report(self, ticket: Ticket, draft: ReplyDraft) -> None:
-        if ticket.error is None:
-            self._batches.labels("stored").inc(len(ticket.accepts))
-            draft.acks.extend(ticket.acks)
-            return
-        wait_s = self._config.retry_wait_s
-        for accept in ticket.accepts:
-            header = accept.envelope.header
-            self._refused(Refusal(header.epoch, header.seq, RefusalReason.STORE, str(ticket.error), wait_s), draft)
-
-    def _result(self, draft: ReplyDraft) -> PushResult:
-        full = [one.wait_s for one in draft.refusals if one.reason is RefusalReason.QUOTA]
-        nothing_taken = not draft.acks and not draft.need_schemas and len(full) == len(draft.refusals)
-        return PushResult(draft.encode(), max(full) if full and nothing_taken else None)
-
-    def _member_of(self, sender: bytes) -> MemberState | None:
-        """The state of an active member; None for strangers, the revoked, the expired and open invites."""
-        entry = self._authority.membership.roster.get(sender)
-        if entry is None or not _may_push(entry, self._clock.now_ms()):
-            self._members.pop(sender, None)
-            return None
-        state = self._members.get(sender)
-        if state is None or state.verifier.public != entry.signing_key or state.name != entry.name:
-            state = MemberState(entry.name, entry.signing_key, self._config, self._clock.monotonic_s())
-            self._members[sender] = state
-        return state
-
-    def agents(self) -> list[AgentStatus]:
-        """Who reports, by name: every active member with the role of an agent."""
-        now_ms = self._clock.now_ms()
-        entries = [
-            entry for entry in self._authority.membership.roster if AGENT in entry.roles and _may_push(entry, now_ms)
-        ]
-        return [self._status(entry, now_ms) for entry in sorted(entries, key=lambda entry: entry.name)]
-
-    def _status(self, entry: RosterEntry, now_ms: int) -> AgentStatus:
-        state = self._members.get(entry.member)
-        if state is None:
-            return AgentStatus(entry.name, peer_id(entry.member), False, 0, 0, 0, 0, 0, 0)
-        return AgentStatus(
-            name=entry.name,
-            peer_id=peer_id(entry.member),
-            up=now_ms - state.last_seen_ms <= self._config.silent_after_ms,
-            since_ms=state.epoch,
-            last_seen_ms=state.last_seen_ms,
-            newest_sample_ms=state.newest_ms,
-            behind_batches=state.behind_batches,
-            active_series=state.quota.active,
-            refused_batches=state.refused,
-        )
+        if ticket.ack is not None:
+            draft.acks.append(ticket.ack)
+        elif ticket.error is not None and ticket.accept is not None:
+            header, wait_s = ticket.accept.envelope.header, self._config.retry_wait_s
+            self._refuse(Refusal(header.epoch, header.seq, RefusalReason.STORE, str(ticket.error), wait_s), draft)
 
     async def _write_presence(self) -> None:
         """Write `up` at every interval. A refusal is counted by the committer; the next interval tries again."""
+        presence = Presence(self._config.default_job)
         while True:
             await anyio.sleep(self._config.presence_interval_ms / 1000)
             now_ms = self._clock.now_ms()
-            judged = [
-                (status.name, status.last_seen_ms)
-                for status in self.agents()
-                if status.last_seen_ms or now_ms - self._started_ms > self._config.silent_after_ms
-            ]
-            made = presence_rows(judged, self._config.default_job, now_ms, self._config.silent_after_ms)
+            made = presence.rows(self._members.judged(now_ms), now_ms)
             if made is None:
                 continue
             series, matrix = made
-            entry = RowsEntry((Part(self._store.layout(series), matrix),))
             try:
-                await self._committer.commit([entry], matrix.values.nbytes)
+                part = Part(await self._committer.layout(series), matrix)
+                await self._committer.commit(RowsEntry((part,)), matrix.values.nbytes)
             except (StoreError, QuotaError) as error:
                 _log.warning("presence not written", error=str(error))
 
-    def close(self) -> None:
-        """Take nothing more; `run` ends when everything accepted is durable."""
-        self._committer.close()
 
-
-def _may_push(entry: RosterEntry, now_ms: int) -> bool:
-    return entry.active(now_ms) and (AGENT in entry.roles or HUB in entry.roles)
+def _result(draft: ReplyDraft) -> PushResult:
+    full = [one.wait_s for one in draft.refusals if one.reason is RefusalReason.QUOTA]
+    nothing_taken = not draft.acks and not draft.need_schemas and len(full) == len(draft.refusals)
+    return PushResult(draft.encode(), max(full) if full and nothing_taken else None)
 
 
 def statuses_as_rows(statuses: Sequence[AgentStatus]) -> list[dict[str, object]]:

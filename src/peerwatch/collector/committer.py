@@ -13,7 +13,7 @@ from anyio.abc import TaskStatus
 from peerwatch.collector.ingest import Accept
 from peerwatch.collector.sample_store import SampleStore
 from peerwatch.errors import QuotaError, StoreError
-from peerwatch.model import EnvelopeEntry, RowsEntry
+from peerwatch.model import EnvelopeEntry, Layout, RowsEntry, Series
 from peerwatch.telemetry import CollectorRegistry, Counter, Gauge, Histogram, get_logger
 from peerwatch.wire.ack import SignedAck
 
@@ -23,23 +23,24 @@ Entry = EnvelopeEntry | RowsEntry
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One caller's entries on their way to the disk. Before `done`, `error` or the `acks` of `accepts` are set."""
+    """One entry on its way to the disk. When `done`, either `error` is set or it is durable (and has its `ack`)."""
 
-    entries: Sequence[Entry]
+    entry: Entry
     size_bytes: int
-    accepts: Sequence[Accept] = ()
-    acks: Sequence[SignedAck] = ()
+    accept: Accept | None = None
+    ack: SignedAck | None = None
     error: StoreError | None = None
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Committer:
-    """One queue, one worker thread at a time. Owned by the collector.
+    """One queue, and the one thread that writes to the store. Owned by the collector.
 
     `on_settled` runs once per group, in the event loop, after the fdatasync (or its failure) and before any waiter
     is woken; it puts the acks into the tickets.
 
-    Bounded by `max_waiting_bytes`: past it `submit` raises QuotaError with a wait, and nothing is queued.
+    Bounded by `max_waiting_bytes`: past it `submit` raises QuotaError with a wait, and nothing is queued. Whatever
+    `submit` took is committed or failed before `run` ends, also when `run` is cancelled.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Committer:
         self._max_waiting_bytes = max_waiting_bytes
         self._retry_wait_s = retry_wait_s
         self._queue: deque[Ticket] = deque()
+        self._drops: list[tuple[bytes, int]] = []
         self._waiting_bytes = 0
         self._wake = anyio.Event()
         self._closing = False
@@ -80,35 +82,50 @@ class Committer:
         limit = Gauge("peerwatch_collector_waiting_bytes_limit", "Limit of the queue.", registry=registry)
         limit.set(max_waiting_bytes)
 
-    def submit(self, entries: Sequence[Entry], size_bytes: int, accepts: Sequence[Accept] = ()) -> Ticket:
-        """Queue entries that must become durable together. Raises QuotaError when the queue is full or closing."""
-        if self._closing or self._waiting_bytes + size_bytes > self._max_waiting_bytes:
-            what = "the hub is stopping" if self._closing else f"{self._waiting_bytes} bytes wait for the disk"
-            raise QuotaError(f"{what}, limit {self._max_waiting_bytes}", self._retry_wait_s)
-        ticket = Ticket(entries, size_bytes, accepts)
+    def submit(self, entry: Entry, size_bytes: int, accept: Accept | None = None) -> Ticket:
+        """Queue an entry. Raises QuotaError when the queue is full or closing."""
+        if self._closing:
+            raise QuotaError("the hub is stopping", self._retry_wait_s)
+        waiting = self._waiting_bytes + size_bytes
+        if self._waiting_bytes and waiting > self._max_waiting_bytes:  # an idle hub takes any one batch
+            raise QuotaError(
+                f"{waiting} bytes would wait for the disk, limit {self._max_waiting_bytes}", self._retry_wait_s
+            )
+        ticket = Ticket(entry, size_bytes, accept)
         self._queue.append(ticket)
         self._waiting_bytes += size_bytes
         self._wake.set()
         return ticket
 
-    async def commit(self, entries: Sequence[Entry], size_bytes: int) -> None:
-        """Return once the entries are durable. Raises StoreError or QuotaError when they are not stored."""
-        ticket = self.submit(entries, size_bytes)
+    async def commit(self, entry: Entry, size_bytes: int) -> None:
+        """Return once the entry is durable. Raises StoreError or QuotaError when it is not stored."""
+        ticket = self.submit(entry, size_bytes)
         await ticket.done.wait()
         if ticket.error is not None:
             raise ticket.error
 
+    async def layout(self, series: tuple[Series, ...], origin: bytes = b"") -> Layout:
+        """The store's layout for these series. Raises StoreError."""
+        return await anyio.to_thread.run_sync(self._store.layout, series, origin, limiter=self._thread)
+
+    def drop_marks(self, sender: bytes, epoch: int) -> None:
+        """Let the store forget the numbers of a closed epoch, with the next group."""
+        self._drops.append((sender, epoch))
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Commit until `close`; what is queued then is still committed."""
+        """Commit until `close`d or cancelled; what is queued then is still committed."""
         task_status.started()
-        while self._queue or not self._closing:
-            if not self._queue:
-                self._wake = anyio.Event()
-                await self._wake.wait()
-                continue
-            group = self._take_group()
-            with anyio.CancelScope(shield=True):  # what the disk has taken must be told
-                await self._commit_group(group)
+        try:
+            while not self._closing:
+                if self._queue:
+                    await self._commit_group(self._take_group())
+                else:
+                    self._wake = anyio.Event()
+                    await self._wake.wait()
+        finally:
+            self._closing = True
+            while self._queue:
+                await self._commit_group(self._take_group())
 
     def close(self) -> None:
         """Take nothing more; `run` returns once the queue is empty."""
@@ -116,27 +133,39 @@ class Committer:
         self._wake.set()
 
     def _take_group(self) -> list[Ticket]:
-        group: list[Ticket] = []
-        count = 0
-        while self._queue and count < self._max_group:
-            ticket = self._queue.popleft()
-            group.append(ticket)
-            count += len(ticket.entries)
-        return group
+        return [self._queue.popleft() for _ in range(min(len(self._queue), self._max_group))]
 
     async def _commit_group(self, group: list[Ticket]) -> None:
-        entries = [entry for ticket in group for entry in ticket.entries]
         error: StoreError | None = None
         try:
-            with self._seconds.time():
-                await anyio.to_thread.run_sync(self._store.append, entries, limiter=self._thread)
-            self._groups.observe(len(entries))
+            with self._seconds.time(), anyio.CancelScope(shield=True):  # what the disk has taken must be told
+                await anyio.to_thread.run_sync(self._write, [ticket.entry for ticket in group], limiter=self._thread)
+            self._groups.observe(len(group))
         except StoreError as failure:
             error = failure
             self._failures.inc()
-            _log.error("commit refused by the store", error=str(failure), entries=len(entries))
-        self._on_settled(group, error)
-        for ticket in group:
-            self._waiting_bytes -= ticket.size_bytes
-            ticket.error = error
-            ticket.done.set()
+            _log.error("commit refused by the store", error=str(failure), entries=len(group))
+        except Exception as failure:
+            self._failures.inc()
+            _log.exception("store failed", entries=len(group))
+            if len(group) > 1:  # a bug that one batch brings out must not stop the batches beside it
+                for ticket in group:
+                    await self._commit_group([ticket])
+                return
+            error = StoreError(f"the store failed: {failure!r}")
+        self._settle(group, error)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        drops, self._drops = self._drops, []
+        for sender, epoch in drops:
+            self._store.drop_marks(sender, epoch)
+        self._store.append(entries)
+
+    def _settle(self, group: list[Ticket], error: StoreError | None) -> None:
+        try:
+            self._on_settled(group, error)
+        finally:
+            for ticket in group:
+                self._waiting_bytes -= ticket.size_bytes
+                ticket.error = error
+                ticket.done.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from peerwatch.errors import ConfigError
 from peerwatch.wire.limits import WireLimits
 
 _MINUTE_MS = 60_000
@@ -11,18 +12,39 @@ _MINUTE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class CollectorConfig:
-    """Defaults suit a hub of a few thousand agents."""
+    """Defaults suit a hub of a few thousand agents. Raises ConfigError for numbers that cannot work."""
 
     limits: WireLimits = field(default_factory=WireLimits)
-    future_tolerance_ms: int = 10 * _MINUTE_MS  # past it a clock is wrong; the sender keeps the batch and is told
-    max_series_per_sender: int = 50_000  # a busy host has 3,000; more is a label bomb
-    max_new_series_per_hour: int = 20_000  # churn: containers come and go, request ids must not
-    max_bytes_per_s: float = 2_000_000.0  # per sender and on average; a host sends 0.2 KB/s, back-fill more
-    burst_bytes: int = 64 << 20  # a day of one host's back-fill at once
-    max_waiting_bytes: int = 256 << 20  # envelopes between acceptance and commit, over all senders; more: 429
-    max_group: int = 512  # envelopes per fdatasync
-    retry_wait_s: float = 2.0  # what a refused sender is told to wait
-    presence_interval_ms: int = 15_000  # how often the hub writes `up`
-    silent_after_ms: int = 45_000  # a member is down when nothing fresh came for this long: 4 missed reports
-    max_layouts_per_sender: int = 4_096  # (schema, target) pairs remembered; the oldest is asked for again
+    future_tolerance_ms: int = 10 * _MINUTE_MS
+    """Past it a clock is wrong; the sender keeps the batch and is told the hub's time."""
+    max_series_per_sender: int = 50_000
+    """A busy host has 3,000; more is a label bomb."""
+    max_new_series_per_hour: int = 20_000
+    """Churn: containers come and go, request ids must not."""
+    max_layouts_per_sender: int = 4_096
+    """(schema, job, target) triples in use within an hour: 1,000 targets, each changed four times."""
+    max_runs_per_sender: int = 10_000
+    """Gaps in a sender's numbers; an honest one has a gap per restart and per time that its spool overflowed."""
+    max_bytes_per_s: float = 2_000_000.0
+    """Per sender, on average, decompressed; a host sends 0.3 KB/s, back-fill more."""
+    burst_bytes: int = 64 << 20
+    """Two days of one host's back-fill at once."""
+    max_waiting_bytes: int = 256 << 20
+    """Between acceptance and commit, decoded, over all senders; more is answered with 429."""
+    max_group: int = 512
+    """Envelopes per fdatasync."""
+    retry_wait_s: float = 2.0
+    """What a sender is told to wait that the hub cannot serve now."""
+    presence_interval_ms: int = 15_000
+    """How often the hub writes `up`."""
+    silent_after_ms: int = 45_000
+    """A member is down when nothing came for this long: 4 missed reports."""
     default_job: str = "node"
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value > 0:
+                raise ConfigError(f"collector.{name} is {value}, must be above 0")
+        if not self.default_job:
+            raise ConfigError("collector.default_job is empty, must be a name")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from peerwatch.model import METRIC_NAME, Labels, Series
 
 INSTANCE, JOB, TARGET = "instance", "job", "target"
+UP = "up"
+"""Written by the hub for each member; a member's own series of that name is moved aside."""
 _EXPORTED = "exported_"
-_HUB_MADE = "up"  # written by the hub for each member; a member's own series of that name is moved aside
+_Pair = tuple[str, str]
 
 
 def with_identity(series: tuple[Series, ...], name: str, job: str, target: str) -> tuple[Series, ...]:
@@ -15,23 +17,28 @@ def with_identity(series: tuple[Series, ...], name: str, job: str, target: str) 
     A label that the member itself put there becomes `exported_instance`, `exported_job` or `exported_target`, as a
     Prometheus does with the labels of a target. `target` is added where something else than the host was sampled.
     """
-    ours = {INSTANCE: name, JOB: job} | ({TARGET: target} if target else {})
-    return tuple(Series(_labels(one.labels, ours, not target), one.type, one.help, one.unit) for one in series)
+    ours = [(INSTANCE, name), (JOB, job)] + ([(TARGET, target)] if target else [])
+    reserved = {pair[0] for pair in ours}
+    up = UP if target else _moved(UP, {one.labels.metric for one in series})
+    return tuple(Series(_labels(one.labels, ours, reserved, up), one.type, one.help, one.unit) for one in series)
 
 
-def _labels(labels: Labels, ours: dict[str, str], is_host: bool) -> Labels:
-    merged: dict[str, str] = {}
-    taken = {name for name, _ in labels} | set(ours)
-    for name, value in labels:
-        if name not in ours:
-            merged[name] = value
-            continue
-        moved = _EXPORTED + name
-        while moved in taken:
-            moved = _EXPORTED + moved
-        taken.add(moved)
-        merged[moved] = value
-    merged.update(ours)
-    if is_host and merged.get(METRIC_NAME) == _HUB_MADE:
-        merged[METRIC_NAME] = _EXPORTED + _HUB_MADE
-    return Labels.of(merged)
+def _labels(labels: Labels, ours: list[_Pair], reserved: set[str], up: str) -> Labels:
+    """Pairs that stay are not made anew: members with equal schemas share them, which is most of a hub's memory."""
+    names = {name for name, _ in labels}
+    pairs = list(labels)
+    for at, (name, value) in enumerate(labels):
+        if name in reserved:
+            moved = _moved(name, names | reserved)
+            names.add(moved)
+            pairs[at] = (moved, value)
+        elif name == METRIC_NAME and value == UP:
+            pairs[at] = (name, up)
+    return Labels(sorted(pairs + ours))
+
+
+def _moved(name: str, taken: set[str]) -> str:
+    moved = _EXPORTED + name
+    while moved in taken:
+        moved = _EXPORTED + moved
+    return moved

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from peerwatch.collector.config import CollectorConfig
-from peerwatch.collector.dedupe import Dedupe, Verdict
+from peerwatch.collector.dedupe import Dedupe, Number, Verdict, number_of
 from peerwatch.collector.identity_labels import with_identity
-from peerwatch.collector.member import MemberState
-from peerwatch.collector.sample_store import SampleStore
-from peerwatch.errors import DecodeError, SignatureError
-from peerwatch.model import Clock, EnvelopeEntry, Layout, Part
+from peerwatch.collector.member import LayoutKey, MemberState, SenderLayout
+from peerwatch.collector.series_quota import fingerprints
+from peerwatch.errors import DecodeError, PeerError, SignatureError
+from peerwatch.model import Clock, EnvelopeEntry, Int64Array, Part, Series
 from peerwatch.wire.batch import WireBlock
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Envelope, parse_envelope
@@ -21,23 +23,48 @@ from peerwatch.wire.push import Refusal, RefusalReason
 from peerwatch.wire.run_root import open_run_root
 from peerwatch.wire.schema import Schema
 
+_FUTURE_WAIT_S = 30.0
+_LIMIT_WAIT_S = 60.0
+_CLONE_WAIT_S = 300.0
+
 
 class SchemaSource(Protocol):
     """The schemas that came with a push, and those known from before."""
 
+    def cost_bytes(self, schema_id: bytes) -> int:
+        """How many bytes `get` would have to open first."""
+        ...
+
     def get(self, schema_id: bytes) -> Schema | None:
-        """The schema of that name, or None."""
+        """The schema of that name, or None. Raises DecodeError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """An envelope whose signature is its member's."""
+
+    envelope: Envelope
+    raw: bytes
+    member: MemberState
+
+
+@dataclass(frozen=True, slots=True)
 class Accept:
-    """The envelope is good and new: commit it, then ack."""
+    """The envelope is good and new: commit it, then ack. `size_bytes` is what it holds in memory until then."""
 
     envelope: Envelope
     member: MemberState
     entry: EnvelopeEntry
     newest_ms: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The same envelope is on its way to the disk: wait for it."""
+
+    number: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +81,42 @@ class NeedSchemas:
     ids: tuple[bytes, ...]
 
 
-Decision = Accept | Duplicate | NeedSchemas | Refusal
+@dataclass(frozen=True, slots=True)
+class WantedLayout:
+    """Series that the store must learn first; the quota has admitted them."""
+
+    key: LayoutKey
+    series: tuple[Series, ...]
+    origin: bytes
+    prints: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class NewLayouts:
+    """It is good and needs layouts that the store must make: make them, then ask again with `resume`."""
+
+    verified: Verified
+    wanted: tuple[WantedLayout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It is not taken."""
+
+    refusal: Refusal
+
+
+Decision = Accept | Pending | Duplicate | NeedSchemas | NewLayouts | Refused
+Made = Mapping[LayoutKey, SenderLayout]
+
+
+class _RefusedError(Exception):
+    """Carries a refusal out of a check; never leaves this file."""
+
+    def __init__(self, reason: RefusalReason, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.wait_s = wait_s
 
 
 class Ingest:
@@ -64,127 +126,190 @@ class Ingest:
         self,
         config: CollectorConfig,
         fleet: bytes,
-        store: SampleStore,
+        horizon_ms: Callable[[], int],
         dedupe: Dedupe,
         member_of: Callable[[bytes], MemberState | None],
+        compressor: Compressor,
         clock: Clock,
     ) -> None:
         self._config = config
         self._fleet = fleet
-        self._store = store
+        self._horizon_ms = horizon_ms
         self._dedupe = dedupe
         self._member_of = member_of
+        self._compressor = compressor
         self._clock = clock
-        self._compressor = Compressor()
 
     def decide(self, raw: bytes, schemas: SchemaSource) -> Decision:
         """What to do with an envelope that came with these schemas. Never raises for what a peer sent."""
         try:
             envelope = parse_envelope(raw, self._config.limits)
-        except (DecodeError, SignatureError) as error:
-            return Refusal(0, 0, RefusalReason.MALFORMED, str(error))
+        except PeerError as error:
+            return Refused(Refusal(0, 0, RefusalReason.MALFORMED, str(error)))
         try:
-            return self._judge(envelope, raw, schemas)
-        except SignatureError as error:
-            return self._refuse(envelope, RefusalReason.SIGNATURE, str(error))
-        except DecodeError as error:
-            return self._refuse(envelope, RefusalReason.MALFORMED, str(error))
+            member = self._verified_sender(envelope, raw)
+        except (_RefusedError, PeerError) as error:
+            return Refused(_refusal(envelope, error))
+        return self.resume(Verified(envelope, raw, member), schemas, {})
 
-    def _judge(self, envelope: Envelope, raw: bytes, schemas: SchemaSource) -> Decision:
+    def resume(self, verified: Verified, schemas: SchemaSource, made: Made) -> Decision:
+        """`decide` from after the signature, with layouts that were made for it meanwhile."""
+        try:
+            return self._judge(verified, schemas, made)
+        except (_RefusedError, PeerError) as error:
+            verified.member.refused += 1
+            return Refused(_refusal(verified.envelope, error))
+
+    def _verified_sender(self, envelope: Envelope, raw: bytes) -> MemberState:
+        """The member whose signature this is, charged for what it sent. Strangers cannot use up a member's quota."""
         header = envelope.header
         if header.fleet != self._fleet:
             message = f"batch is for fleet {header.fleet.hex()}, this is {self._fleet.hex()}"
-            return self._refuse(envelope, RefusalReason.WRONG_FLEET, message)
+            raise _RefusedError(RefusalReason.WRONG_FLEET, message)
         member = self._member_of(header.sender)
         if member is None:
             message = f"{peer_id(header.sender)} is not a member of this fleet: peerwatch join"
-            return self._refuse(envelope, RefusalReason.NOT_A_MEMBER, message)
-        wait_s = member.bucket.take(len(raw), self._clock.monotonic_s())
-        if wait_s:
-            message = f"{member.name}: more than {self._config.max_bytes_per_s:.0f} bytes/s"
-            return self._refuse(envelope, RefusalReason.QUOTA, message, wait_s)
+            raise _RefusedError(RefusalReason.NOT_A_MEMBER, message)
+        limits = self._config.limits
+        if envelope.body_bytes > limits.max_body_bytes:
+            raise DecodeError(f"batch body of {envelope.body_bytes} bytes, limit {limits.max_body_bytes}")
+        size_bytes, now_s = max(len(raw), envelope.body_bytes), self._clock.monotonic_s()
+        self._check_rate(member, member.bucket.wait_s(size_bytes, now_s))
         envelope.verify(member.verifier)
+        member.bucket.take(size_bytes, now_s)
+        return member
+
+    def _check_rate(self, member: MemberState, wait_s: float) -> None:
+        if wait_s:
+            message = f"{member.name}: sends more than {self._config.max_bytes_per_s:.0f} bytes/s, the limit"
+            raise _RefusedError(RefusalReason.QUOTA, message, wait_s)
+
+    def _judge(self, verified: Verified, schemas: SchemaSource, made: Made) -> Decision:
+        envelope, member = verified.envelope, verified.member
         verdict = self._dedupe.judge(envelope)
         if verdict is Verdict.DUPLICATE:
             return Duplicate(envelope)
-        if verdict is Verdict.CLONED:
-            message = (
-                f"{member.name}: number {header.epoch}/{header.seq} came twice with different content; two machines "
-                "use one identity: stop one, remove its data folder and join again"
-            )
-            return self._refuse(envelope, RefusalReason.CLONED, message)
-        return self._understand(envelope, raw, member, schemas)
-
-    def _understand(self, envelope: Envelope, raw: bytes, member: MemberState, schemas: SchemaSource) -> Decision:
+        if verdict is Verdict.PENDING:
+            return Pending(number_of(envelope.header))
+        if verdict is not Verdict.NEW:
+            raise self._bad_number(verdict, envelope, member)
         blocks = envelope.open(self._compressor, self._config.limits)
         if envelope.run_root:
-            self._check_run_root(envelope, member)
-        refusal = self._check_times(envelope, blocks, member)
-        if refusal is not None:
-            return refusal
-        found = {block.schema_id: schemas.get(block.schema_id) for block in blocks if not self._known(block, member)}
-        missing = tuple(name for name, schema in found.items() if schema is None)
-        if missing:
-            return NeedSchemas(missing)
-        parts = []
-        for block in blocks:
-            layout = self._layout(block, member, found.get(block.schema_id))
-            if isinstance(layout, str):
-                reason = RefusalReason.MALFORMED if layout.startswith("schema") else RefusalReason.SERIES_LIMIT
-                wait_s = 0.0 if reason.final else 60.0
-                return self._refuse(envelope, reason, f"{member.name}: {layout}", wait_s)
-            parts.append(Part(layout, block.matrix))
-        return self._accepted(envelope, raw, member, tuple(parts))
-
-    def _accepted(self, envelope: Envelope, raw: bytes, member: MemberState, parts: tuple[Part, ...]) -> Accept:
-        header = envelope.header
-        newest_ms = max(int(part.matrix.times_ms[-1]) for part in parts)
-        entry = EnvelopeEntry(header.sender, header.epoch, header.seq, raw, parts, envelope.run_root)
-        return Accept(envelope, member, entry, newest_ms)
-
-    def _known(self, block: WireBlock, member: MemberState) -> bool:
-        return (block.schema_id, block.job, block.target) in member.layouts
-
-    def _layout(self, block: WireBlock, member: MemberState, schema: Schema | None) -> Layout | str:
-        """The layout of a block, or why it has none; `schema` is given where the layout may be new."""
-        key = (block.schema_id, block.job, block.target)
-        layout = member.layouts.get(key)
-        if layout is None:
-            if schema is None:
-                return "schema was forgotten between two blocks of one batch"
-            series = with_identity(schema.series, member.name, block.job or self._config.default_job, block.target)
-            if len({one.labels for one in series}) != len(series):
-                return "schema names a series twice once the hub's labels are added"
-            layout = self._store.layout(series, schema.digest)
-            member.remember_layout(key, layout, self._config.max_layouts_per_sender)
-        else:
-            member.layouts.move_to_end(key)
-        if len(block.matrix.values) != len(layout.series):
-            return f"schema of {len(layout.series)} series, batch of {len(block.matrix.values)} rows"
-        return member.quota.admit_layout(layout.id, layout.series_ids, self._clock.monotonic_s()) or layout
-
-    def _check_times(self, envelope: Envelope, blocks: list[WireBlock], member: MemberState) -> Refusal | None:
+            _check_run_root(envelope, member)
         newest_ms = max(int(block.matrix.times_ms[-1]) for block in blocks)
+        self._check_times(newest_ms, member)
+        return self._understand(verified, blocks, newest_ms, schemas, made)
+
+    def _understand(
+        self, verified: Verified, blocks: list[WireBlock], newest_ms: int, schemas: SchemaSource, made: Made
+    ) -> Decision:
+        """The blocks with the store's layouts, or what is missing for that."""
+        member = verified.member
+        parts: list[Part] = []
+        missing: dict[bytes, None] = {}
+        wanted: dict[LayoutKey, WantedLayout] = {}
+        for block in blocks:
+            key = (block.schema_id, block.job, block.target)
+            known = member.layouts.get(key) or made.get(key)
+            if known is not None:
+                member.used_layout(key)
+                _check_rows(block, len(known.prints), member)
+                self._admit(member, key, known.prints)
+                parts.append(Part(known.layout, block.matrix))
+            elif key not in wanted:
+                schema = self._schema(block.schema_id, schemas, member)
+                if schema is None:
+                    missing[block.schema_id] = None
+                    continue
+                _check_rows(block, len(schema.series), member)
+                wanted[key] = self._wanted(key, schema, member)
+        if missing:
+            return NeedSchemas(tuple(missing))
+        if wanted:
+            return NewLayouts(verified, tuple(wanted.values()))
+        return _accept(verified, tuple(parts), newest_ms)
+
+    def _schema(self, schema_id: bytes, schemas: SchemaSource, member: MemberState) -> Schema | None:
+        cost_bytes = schemas.cost_bytes(schema_id)
+        if cost_bytes:
+            self._check_rate(member, member.bucket.take(cost_bytes, self._clock.monotonic_s()))
+        return schemas.get(schema_id)
+
+    def _wanted(self, key: LayoutKey, schema: Schema, member: MemberState) -> WantedLayout:
+        """The series of a schema under this member's name, within its quota."""
+        limit = self._config.max_series_per_sender
+        if len(schema.series) > limit:
+            message = f"{member.name}: schema of {len(schema.series)} series, limit {limit} per sender"
+            raise _RefusedError(RefusalReason.SERIES_LIMIT, message, _LIMIT_WAIT_S)
+        series = with_identity(schema.series, member.name, key[1] or self._config.default_job, key[2])
+        if len({one.labels for one in series}) != len(series):
+            raise DecodeError(f"{member.name}: schema names a series twice once the hub's labels are added")
+        prints = np.array(fingerprints(series), np.int64)
+        self._admit(member, key, prints)
+        return WantedLayout(key, series, schema.digest, prints)
+
+    def _admit(self, member: MemberState, key: LayoutKey, prints: Int64Array) -> None:
+        too_much = member.quota.admit(key, prints, self._clock.monotonic_s())
+        if too_much:
+            raise _RefusedError(RefusalReason.SERIES_LIMIT, f"{member.name}: {too_much} per sender", _LIMIT_WAIT_S)
+
+    def _check_times(self, newest_ms: int, member: MemberState) -> None:
         now_ms = self._clock.now_ms()
-        if newest_ms > now_ms + self._config.future_tolerance_ms:
-            ahead_s = (newest_ms - now_ms) / 1000
+        tolerance_ms = self._config.future_tolerance_ms
+        if newest_ms > now_ms + tolerance_ms:
             message = (
-                f"{member.name}: samples lie {ahead_s:.0f} s in the future, limit "
-                f"{self._config.future_tolerance_ms // 1000} s; check the clocks"
+                f"{member.name}: samples lie {(newest_ms - now_ms) / 1000:.0f} s in the future, limit "
+                f"{tolerance_ms / 1000:.0f} s; check the clocks"
             )
-            return self._refuse(envelope, RefusalReason.FUTURE, message, 30.0)
-        horizon_ms = self._store.horizon_ms
+            raise _RefusedError(RefusalReason.FUTURE, message, _FUTURE_WAIT_S)
+        horizon_ms = self._horizon_ms()
         if newest_ms < horizon_ms:
-            message = f"{member.name}: newest sample {newest_ms} ms lies before the retention's {horizon_ms} ms"
-            return self._refuse(envelope, RefusalReason.TOO_OLD, message)
-        return None
+            message = f"{member.name}: newest sample at {newest_ms} ms, retention begins at {horizon_ms} ms"
+            raise _RefusedError(RefusalReason.TOO_OLD, message)
 
-    @staticmethod
-    def _check_run_root(envelope: Envelope, member: MemberState) -> None:
-        run = open_run_root(envelope.run_root, member.verifier)
-        if run.sender != envelope.header.sender or run.fleet != envelope.header.fleet:
-            raise SignatureError("run root is of another sender or fleet")
+    def _bad_number(self, verdict: Verdict, envelope: Envelope, member: MemberState) -> _RefusedError:
+        header = envelope.header
+        number = f"{member.name}: number {header.epoch}/{header.seq}"
+        if verdict is Verdict.SCATTERED:
+            message = (
+                f"{number} would be run {self._config.max_runs_per_sender + 1} of this sender's numbers, limit "
+                f"{self._config.max_runs_per_sender}; a restart of the agent closes them"
+            )
+            return _RefusedError(RefusalReason.QUOTA, message, _LIMIT_WAIT_S)
+        remedy = "two machines use one identity: stop one, remove its data folder and join again"
+        if verdict is Verdict.CLOSED:
+            epoch, seq = self._dedupe.floor(header.sender)
+            message = f"{number} lies below {epoch}/{seq}, which it called its lowest still to come; {remedy}"
+        else:
+            message = f"{number} came twice with different content; {remedy}"
+        return _RefusedError(RefusalReason.CLONED, message, _CLONE_WAIT_S)
 
-    @staticmethod
-    def _refuse(envelope: Envelope, reason: RefusalReason, message: str, wait_s: float = 0.0) -> Refusal:
-        return Refusal(envelope.header.epoch, envelope.header.seq, reason, message, wait_s)
+
+def _accept(verified: Verified, parts: tuple[Part, ...], newest_ms: int) -> Accept:
+    envelope, raw = verified.envelope, verified.raw
+    entry = EnvelopeEntry(*number_of(envelope.header), raw, parts, envelope.run_root)
+    size_bytes = len(raw) + sum(part.matrix.values.nbytes for part in parts)
+    return Accept(envelope, verified.member, entry, newest_ms, size_bytes)
+
+
+def _check_rows(block: WireBlock, series: int, member: MemberState) -> None:
+    rows = len(block.matrix.values)
+    if rows != series:
+        raise DecodeError(f"{member.name}: block of {rows} rows, its schema has {series} series")
+
+
+def _check_run_root(envelope: Envelope, member: MemberState) -> None:
+    run = open_run_root(envelope.run_root, member.verifier)
+    header = envelope.header
+    if run.sender != header.sender or run.fleet != header.fleet:
+        raise SignatureError(f"{member.name}: run root is of another sender or fleet")
+    if (run.epoch, run.last_seq) >= (header.epoch, header.seq):
+        raise SignatureError(f"{member.name}: run root reaches {run.epoch}/{run.last_seq}, ahead of its envelope")
+
+
+def _refusal(envelope: Envelope, error: _RefusedError | PeerError) -> Refusal:
+    header = envelope.header
+    if isinstance(error, _RefusedError):
+        return Refusal(header.epoch, header.seq, error.reason, str(error), error.wait_s)
+    reason = RefusalReason.SIGNATURE if isinstance(error, SignatureError) else RefusalReason.MALFORMED
+    return Refusal(header.epoch, header.seq, reason, str(error))

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 
-from peerwatch.collector.identity_labels import INSTANCE, JOB
-from peerwatch.model import METRIC_NAME, Labels, MetricType, SampleMatrix, Series
+from peerwatch.collector.identity_labels import INSTANCE, JOB, UP
+from peerwatch.model import METRIC_NAME, STALE, Labels, MetricType, SampleMatrix, Series
 
-_HELP = "1 while the agent reports, 0 once nothing fresh has come for the time that the hub allows."
+_HELP = "1 while the agent reports, 0 once nothing has come for the time that the hub allows."
 
 
-def presence_rows(
-    members: Iterable[tuple[str, int]], job: str, now_ms: int, silent_after_ms: int
-) -> tuple[tuple[Series, ...], SampleMatrix] | None:
-    """One `up` series per (name, time of the last batch in ms) and its value now; None when there is no member."""
-    rows = sorted(members)
-    if not rows:
-        return None
-    series = tuple(
-        Series(Labels.of({METRIC_NAME: "up", INSTANCE: name, JOB: job}), MetricType.GAUGE, _HELP) for name, _ in rows
-    )
-    values = np.array([[float(now_ms - last_ms <= silent_after_ms)] for _, last_ms in rows])
-    return series, SampleMatrix(np.array([now_ms], np.int64), values)
+class Presence:
+    """Makes the rows of `up`. Mutable: it knows who was in the last ones. Owned by the collector.
+
+    A member that left the fleet gets one stale marker, so that its series ends at once.
+    """
+
+    def __init__(self, job: str) -> None:
+        self._job = job
+        self._series: dict[str, Series] = {}
+
+    def rows(self, members: Mapping[str, bool], now_ms: int) -> tuple[tuple[Series, ...], SampleMatrix] | None:
+        """One `up` series per member (name -> whether it is up); None when there is nothing to say."""
+        values = {name: float(is_up) for name, is_up in members.items()}
+        gone = {name: STALE for name in self._series if name not in members}
+        if not values and not gone:
+            return None
+        names = sorted(values | gone)
+        series = tuple(self._series.get(name) or self._make(name) for name in names)
+        self._series = {name: one for name, one in zip(names, series, strict=True) if name in members}
+        column = np.array([[(values | gone)[name]] for name in names], np.float64)
+        return series, SampleMatrix(np.array([now_ms], np.int64), column)
+
+    def _make(self, name: str) -> Series:
+        labels = Labels.of({METRIC_NAME: UP, INSTANCE: name, JOB: self._job})
+        return Series(labels, MetricType.GAUGE, _HELP)

@@ -1,11 +1,13 @@
-"""The collector's HTTP door: pushes and enrolments. Plain ASGI, since a framework's request costs as much as ours.
+"""The collector's HTTP door: pushes, enrolments, who the hubs are. Plain ASGI: a framework costs as much as the rest.
 
-Neither needs a credential: a push is signed by a member's key and an enrolment by an invite's.
+None needs a credential: a push is signed by a member's key, an enrolment by an invite's, and the membership by hubs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import anyio
@@ -16,25 +18,41 @@ from peerwatch.fleet.authority import Authority
 
 PUSH_PATH = "/api/v1/push"
 ENROL_PATH = "/api/v1/enrol"
+MEMBERSHIP_PATH = "/api/v1/membership"
 CONTENT_TYPE = b"application/x-protobuf"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_TEXT = b"text/plain; charset=utf-8"
 _MAX_ENROL_BYTES = 4 << 10
+_BODIES = 16  # requests of the largest size that may be in memory at once; thousands of the usual size
+_BUSY_WAIT_S = 2.0
+_METHODS = {PUSH_PATH: "POST", ENROL_PATH: "POST", MEMBERSHIP_PATH: "GET"}
 
 
-class BodyError(Exception):
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    content_type: bytes = _TEXT
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _BodyError(Exception):
     """The request's body is not to be had: too large, too slow, or its sender is gone."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, answer: _Answer) -> None:
+        super().__init__(answer.body)
+        self.answer = answer
 
 
 class PushEndpoint:
-    """ASGI application for `POST /api/v1/push` and `POST /api/v1/enrol`."""
+    """ASGI application for `/api/v1/push`, `/api/v1/enrol` and `/api/v1/membership`.
+
+    Bodies are bounded one by one and together (16 of the largest); past the latter the answer is 429 with a wait.
+    """
 
     def __init__(
         self, collector: Collector, authority: Authority, max_request_bytes: int, body_deadline_s: float = 30.0
@@ -43,63 +61,111 @@ class PushEndpoint:
         self._authority = authority
         self._max_request_bytes = max_request_bytes
         self._body_deadline_s = body_deadline_s
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            await _answer(send, 405, b"POST only\n", b"text/plain")
+        if scope["type"] != "http":  # lifespan and websockets are the surrounding application's
             return
-        is_push = scope["path"] == PUSH_PATH
         try:
-            body = await self._body(receive, self._max_request_bytes if is_push else _MAX_ENROL_BYTES)
-            if is_push:
-                await self._push(body, send)
-            else:
-                await self._enrol(body, send)
-        except BodyError as error:
-            await _answer(send, error.status, f"{error}\n".encode(), b"text/plain")
+            answer = await self._answer(scope, receive)
+        except _BodyError as error:
+            answer = error.answer
         except DecodeError as error:
-            await _answer(send, 400, f"{error}\n".encode(), b"text/plain")
+            answer = _text(400, str(error))
+        length = str(len(answer.body)).encode()
+        headers = [(b"content-type", answer.content_type), (b"content-length", length), *answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
 
-    async def _push(self, body: bytes, send: Send) -> None:
-        result = await self._collector.push(body)
-        if result.wait_s is None:
-            await _answer(send, 200, result.reply, CONTENT_TYPE)
-        else:
-            wait = str(max(1, round(result.wait_s))).encode()
-            await _answer(send, 429, result.reply, CONTENT_TYPE, [(b"retry-after", wait)])
-
-    async def _enrol(self, body: bytes, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive) -> _Answer:
+        path = scope["path"]
+        method = _METHODS.get(path)
+        if method is None:
+            return _text(404, f"no {path} here")
+        if scope["method"] != method:
+            return _Answer(405, f"{path} takes {method} only\n".encode(), _TEXT, ((b"allow", method.encode()),))
+        if path == MEMBERSHIP_PATH:
+            return _Answer(200, self._authority.membership.welcome(b""), CONTENT_TYPE)
+        limit_bytes = self._max_request_bytes if path == PUSH_PATH else _MAX_ENROL_BYTES
+        body = _Body(self, receive, limit_bytes, _announced_bytes(scope))
         try:
-            entry = self._authority.enrol(body)
+            content = await self._in_time(body)
+            return await self._push(content) if path == PUSH_PATH else self._enrol(content)
+        finally:
+            self._held_bytes -= body.size_bytes
+
+    async def _push(self, content: bytes) -> _Answer:
+        result = await self._collector.push(content)
+        if result.wait_s is None:
+            return _Answer(200, result.reply, CONTENT_TYPE)
+        return _Answer(429, result.reply, CONTENT_TYPE, (_retry_after(result.wait_s),))
+
+    def _enrol(self, content: bytes) -> _Answer:
+        try:
+            entry = self._authority.enrol(content)
         except (SignatureError, ConfigError, QuotaError) as error:
-            await _answer(send, 403, f"{error}\n".encode(), b"text/plain")
+            return _text(403, str(error))
         except StoreError as error:
-            await _answer(send, 503, f"{error}\n".encode(), b"text/plain")
-        else:
-            await _answer(send, 200, self._authority.membership.welcome(entry.member), CONTENT_TYPE)
+            return _text(503, str(error))
+        return _Answer(200, self._authority.membership.welcome(entry.member), CONTENT_TYPE)
 
-    async def _body(self, receive: Receive, limit_bytes: int) -> bytes:
-        """The whole body within its limit and its deadline (slow-loris), raising BodyError past either."""
-        parts: list[bytes] = []
-        size_bytes = 0
+    async def _in_time(self, body: _Body) -> bytes:
+        """The whole body within its deadline: one that trickles in must not hold its memory for ever."""
         with anyio.move_on_after(self._body_deadline_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BodyError(400, "the client is gone")
-                part = message.get("body", b"")
-                size_bytes += len(part)
-                if size_bytes > limit_bytes:
-                    raise BodyError(413, f"request of more than {limit_bytes} bytes, the limit")
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts) if len(parts) > 1 else part
-        raise BodyError(408, f"the body did not arrive within {self._body_deadline_s:.0f} s")
+            return await body.read()
+        message = f"{body.size_bytes} bytes of body within {self._body_deadline_s:g} s, the limit; send it faster"
+        raise _BodyError(_text(408, message))
+
+    def hold(self, size_bytes: int) -> None:
+        """Count bytes of bodies in memory. Raises when there are too many."""
+        limit_bytes = _BODIES * self._max_request_bytes
+        if self._held_bytes + size_bytes > limit_bytes:
+            message = f"requests of {self._held_bytes + size_bytes} bytes in memory, limit {limit_bytes}\n"
+            raise _BodyError(_Answer(429, message.encode(), _TEXT, (_retry_after(_BUSY_WAIT_S),)))
+        self._held_bytes += size_bytes
 
 
-async def _answer(
-    send: Send, status: int, body: bytes, content_type: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    fixed = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": fixed + (headers or [])})
-    await send({"type": "http.response.body", "body": body})
+class _Body:
+    """A request's body on its way in. Owned by the request; the endpoint counts its bytes."""
+
+    def __init__(self, endpoint: PushEndpoint, receive: Receive, limit_bytes: int, announced_bytes: int) -> None:
+        self._endpoint = endpoint
+        self._receive = receive
+        self._limit_bytes = limit_bytes
+        self._announced_bytes = announced_bytes
+        self.size_bytes = 0
+
+    async def read(self) -> bytes:
+        """All of it."""
+        self._check(self._announced_bytes)
+        parts: list[bytes] = []
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise _BodyError(_text(400, f"the client left after {self.size_bytes} bytes of body"))
+            part: bytes = message.get("body", b"")
+            self._check(self.size_bytes + len(part))
+            self._endpoint.hold(len(part))
+            self.size_bytes += len(part)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts) if len(parts) > 1 else part
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._limit_bytes:
+            raise _BodyError(_text(413, f"request of {size_bytes} bytes or more, limit {self._limit_bytes}"))
+
+
+def _announced_bytes(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:20])
+    return 0
+
+
+def _retry_after(wait_s: float) -> tuple[bytes, bytes]:
+    return b"retry-after", str(max(1, ceil(wait_s))).encode()
+
+
+def _text(status: int, message: str) -> _Answer:
+    return _Answer(status, f"{message}\n".encode(), _TEXT)

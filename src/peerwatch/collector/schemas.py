@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
+from peerwatch.wire.compression import Compressor
 from peerwatch.wire.limits import WireLimits
-from peerwatch.wire.schema import MissingBaseError, Schema, decode_schema
+from peerwatch.wire.push import PushedRecords
+from peerwatch.wire.schema import MissingBaseError, Schema, decode_schema, schema_id_of
 
 
 class SchemaCache:
@@ -39,27 +40,47 @@ class SchemaCache:
 
 
 class PushedSchemas:
-    """The schema records of one push, in front of the cache. Decoding waits until something verified asks."""
+    """The schema records of one push, behind the cache. A record is decompressed and read when its schema is asked for.
 
-    def __init__(self, records: Sequence[bytes], cache: SchemaCache, limits: WireLimits) -> None:
-        self._records = records
+    They are unsigned: a schema is believed because its content hashes to the name that a signed batch gives it.
+    """
+
+    def __init__(self, records: PushedRecords, cache: SchemaCache, compressor: Compressor, limits: WireLimits) -> None:
+        self._packed = records
         self._cache = cache
+        self._compressor = compressor
         self._limits = limits
-        self._found: dict[bytes, Schema] | None = None
+        self._records: dict[bytes, bytes] | None = None
+        self._found: dict[bytes, Schema] = {}
+
+    def cost_bytes(self, schema_id: bytes) -> int:
+        """How many bytes `get` would have to open first."""
+        if self._records is not None or self._known(schema_id) is not None:
+            return 0
+        return self._packed.size_bytes
 
     def get(self, schema_id: bytes) -> Schema | None:
-        """The schema of that name, or None. Raises DecodeError when a record of this push is not a schema."""
-        if self._found is None:
-            self._found = self._decode()
+        """The schema of that name, or None. Raises DecodeError when the record of that name is not that schema."""
+        known = self._known(schema_id)
+        if known is not None:
+            return known
+        record = self._opened().pop(schema_id, None)  # popped: a delta that leads back to itself ends here
+        if record is None:
+            return None
+        try:
+            schema = decode_schema(record, self.get, self._limits)
+        except MissingBaseError:
+            return None  # whoever needs it is asked for the whole schema
+        self._found[schema.id] = schema
+        self._cache.put(schema)
+        return schema
+
+    def _known(self, schema_id: bytes) -> Schema | None:
         return self._found.get(schema_id) or self._cache.get(schema_id)
 
-    def _decode(self) -> dict[bytes, Schema]:
-        found: dict[bytes, Schema] = {}
-        for record in self._records:
-            try:
-                schema = decode_schema(record, lambda base: found.get(base) or self._cache.get(base), self._limits)
-            except MissingBaseError:
-                continue  # whoever needs it is asked for the whole schema
-            found[schema.id] = schema
-            self._cache.put(schema)
-        return found
+    def _opened(self) -> dict[bytes, bytes]:
+        if self._records is None:
+            self._records = {}
+            records = self._packed.unpack(self._compressor, self._limits)
+            self._records = {schema_id_of(record): record for record in records}
+        return self._records

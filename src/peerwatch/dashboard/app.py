@@ -70,7 +70,8 @@ class _Dashboard:
         self._live = live
         self._clock = clock
         self._assets = Assets(live.config.static_dir)
-        self._history = History(live.config, live.evaluator)
+        self._evaluator = live.evaluator.beside()
+        self._history = History(live.config, self._evaluator)
 
     async def page(self, request: Request) -> Response:
         found = await anyio.to_thread.run_sync(lambda: self._assets.page(accepts_gzip=_accepts_gzip(request)))
@@ -86,7 +87,7 @@ class _Dashboard:
         )
 
     async def panels(self, _: Request) -> Response:
-        fleet = await fleet_list(TickEvaluation(self._live.evaluator, self._clock.now_ms()))
+        fleet = await fleet_list(TickEvaluation(self._evaluator, self._clock.now_ms()))
         return json_response(
             {
                 "version": peerwatch.__version__,

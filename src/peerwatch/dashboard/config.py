@@ -57,7 +57,8 @@ class Config:
 
     query_deadline_s: float = 10.0
     parallel_queries: int = 4
-    """Queries that the dashboard has running at once, whoever asked."""
+    """Queries that all requests together have running at once. Live ticks have their own place: nobody's
+    seven days of history may hold them up."""
 
     max_history_requests: int = 8
     """History requests served at once; the ninth is told to come back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ class PanelHistory:
 
 
 class Evaluator:
-    """Runs queries with a deadline, a few at a time, and turns a failing one into a message. Shared by all requests.
+    """Runs queries with a deadline, `parallel_queries` at a time, and turns a failing one into a message.
 
     `failures` counts the failing ones: one bad panel must not take the page with it.
     """
@@ -57,6 +58,12 @@ class Evaluator:
         self._failures = Counter(
             "peerwatch_dashboard_query_failures_total", "Queries of the dashboard that failed.", registry=registry
         )
+
+    def beside(self) -> Evaluator:
+        """One with as many places of its own, so that neither waits for the other; what fails is counted together."""
+        twin = copy(self)
+        twin._limiter = anyio.Semaphore(self.config.parallel_queries)
+        return twin
 
     async def ask(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer | str:
         """The answer of one query, or why there is none."""

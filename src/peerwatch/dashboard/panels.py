@@ -79,7 +79,7 @@ PANELS = (
                 f'100 * avg by (mode) ($rate(node_cpu_seconds_total{{{_SELF},mode!="idle"}}[$window]))',
             ),
         ),
-        "No CPU samples in this range. Is the agent running? Look at `peerwatch agents`.",
+        "No CPU samples in this range. Is the agent running? On the hub, “peerwatch agents” tells.",
         note="100 % is all cores",
     ),
     Panel(
@@ -162,7 +162,7 @@ PANELS = (
         "seconds",
         "line",
         (Query("age", _SAMPLE_AGE),),
-        "This instance sent nothing in this range. Look at `peerwatch agents` on the hub.",
+        "This instance sent nothing in this range. On the hub, “peerwatch agents” tells since when.",
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
+import anyio
 import httpx
 
-from peerwatch.errors import LinkError
+from peerwatch.errors import ConfigError, DecodeError, LinkError
 
 _TYPE = {"content-type": "application/x-protobuf"}
 _MAX_REPLY_BYTES = 16 << 20
+_UNREADABLE = frozenset({400, 413})  # the request itself is the trouble: another try of the same bytes cannot help
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +27,23 @@ class HttpsConfig:
 
     connect_s: float = 5.0
     answer_s: float = 20.0
-    idle_s: float = 120.0  # how long an unused connection is kept; longer than the slowest report
+    """For the whole exchange, so that a hub that trickles its answer counts as frozen too."""
+    idle_s: float = 120.0
+    """How long an unused connection is kept; longer than the slowest report."""
 
 
 class HttpsLink:
     """One hub at `base_url`. Use as an async context manager; every failure is a LinkError.
 
     `certificate_pem` pins the hub's own certificate: then nothing else is trusted, and the name in it does not
-    matter. Without it the system's authorities and the host name decide.
+    matter. Without it the system's authorities and the host name decide. Plain HTTP is for loopback only; anywhere else
+    the constructor raises ConfigError, as it does for an address or a certificate that is none.
     """
 
     def __init__(self, base_url: str, certificate_pem: str = "", config: HttpsConfig | None = None) -> None:
         config = config or HttpsConfig()
-        self._base_url = base_url.rstrip("/")
+        self._base_url = checked_url(base_url)
+        self._answer_s = config.answer_s
         self._client = httpx.AsyncClient(
             base_url=self._base_url,
             verify=pinned_context(certificate_pem) if certificate_pem else ssl.create_default_context(),
@@ -56,7 +63,10 @@ class HttpsLink:
         await self._client.aclose()
 
     async def push(self, request: bytes) -> bytes:
-        """Deliver a push request. LinkError carries the hub's wait when it is full."""
+        """Deliver a push request. LinkError carries the hub's wait when it is full.
+
+        DecodeError when the other side, the hub or a proxy before it, cannot read the request or finds it too large.
+        """
         return await self._call("POST", "/api/v1/push", request)
 
     async def enrol(self, request: bytes) -> bytes:
@@ -69,15 +79,20 @@ class HttpsLink:
 
     async def _call(self, method: str, path: str, body: bytes) -> bytes:
         try:
-            async with self._client.stream(method, path, content=body or None, headers=_TYPE) as response:
-                content = await self._read(response)
+            with anyio.fail_after(self._answer_s):
+                async with self._client.stream(method, path, content=body or None, headers=_TYPE) as response:
+                    content = await self._read(response)
+        except TimeoutError as error:
+            raise LinkError(f"{self._base_url}{path}: no whole answer within {self._answer_s:g} s") from error
         except httpx.HTTPError as error:
-            raise LinkError(f"{self._base_url}: {type(error).__name__}: {error}") from error
+            raise LinkError(f"{self._base_url}{path}: {type(error).__name__}: {error}") from error
         if response.status_code == 200:
             return content
         reason = content[:500].decode(errors="replace").strip()
-        wait_s = _seconds(response.headers.get("retry-after", ""))
-        raise LinkError(f"{self._base_url}{path} answered {response.status_code}: {reason}", wait_s)
+        message = f"{self._base_url}{path} answered {response.status_code}: {reason}"
+        if response.status_code in _UNREADABLE:
+            raise DecodeError(message)
+        raise LinkError(message, _seconds(response.headers.get("retry-after", "")))
 
     async def _read(self, response: httpx.Response) -> bytes:
         parts: list[bytes] = []
@@ -85,9 +100,29 @@ class HttpsLink:
         async for part in response.aiter_raw():
             size_bytes += len(part)
             if size_bytes > _MAX_REPLY_BYTES:
-                raise LinkError(f"{self._base_url}: answer of more than {_MAX_REPLY_BYTES} bytes, the limit")
+                raise LinkError(f"{self._base_url}: answer of {size_bytes} bytes or more, limit {_MAX_REPLY_BYTES}")
             parts.append(part)
         return b"".join(parts)
+
+
+def checked_url(base_url: str) -> str:
+    """The address without its last slash. Raises ConfigError unless it is HTTPS, or plain HTTP to this machine."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"hub address {base_url!r}: {error}") from error
+    if not url.host or url.scheme not in ("https", "http") or url.query or url.fragment or url.userinfo:
+        raise ConfigError(f"hub address {base_url!r} is not of the form https://host:port")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise ConfigError(f"hub address {base_url!r}: plain HTTP is for this machine only, use https://")
+    return base_url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def pinned_context(certificate_pem: str) -> ssl.SSLContext:
@@ -96,12 +131,16 @@ def pinned_context(certificate_pem: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the certificate itself is the identity
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=certificate_pem)
+    try:
+        context.load_verify_locations(cadata=certificate_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"pinned certificate of {len(certificate_pem)} characters is not PEM: {error}") from error
     return context
 
 
 def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() else None
+    """Retry-After in seconds, where it is a number of seconds that anybody would wait."""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
 
 
 def fetch_pinned(base_url: str, pin: bytes, timeout_s: float = 5.0) -> str:

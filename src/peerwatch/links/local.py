@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from peerwatch.errors import DecodeError, LinkError
+from peerwatch.errors import LinkError
 
 
 class LocalLink:
@@ -17,11 +17,8 @@ class LocalLink:
         self._membership = membership
 
     async def push(self, request: bytes) -> bytes:
-        """The hub's reply; LinkError with a wait when the hub is full."""
-        try:
-            reply, wait_s = await self._push(request)
-        except DecodeError as error:
-            raise LinkError(str(error)) from error
+        """The hub's reply. LinkError with a wait when the hub is full, DecodeError when it cannot read the request."""
+        reply, wait_s = await self._push(request)
         if wait_s is not None:
             raise LinkError("the hub is full", wait_s)
         return reply

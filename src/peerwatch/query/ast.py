@@ -215,3 +215,20 @@ def left_spine(expr: Binary) -> list[Binary]:
         chain.append(chain[-1].lhs)
     chain.reverse()
     return chain
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions directly below, in the order they are written."""
+    match expr:
+        case Binary():
+            return (expr.lhs, expr.rhs)
+        case Call():
+            return expr.args
+        case Aggregate():
+            return (expr.expr,) if expr.param is None else (expr.param, expr.expr)
+        case MatrixSelector():
+            return (expr.selector,)
+        case Subquery() | Paren() | Unary():
+            return (expr.expr,)
+        case _:
+            return ()

@@ -59,8 +59,9 @@ def between_vectors(
     _check_one_side(one, one_groups, signatures, active, "left" if swapped else "right")
     pairs = matched_pairs(many, one, many_groups, one_groups)
     if filled:
-        fills = (matching.fill_right, matching.fill_left) if swapped else (matching.fill_left, matching.fill_right)
-        pairs = with_fill(pairs, (many, many_groups, fills[0]), (one, one_groups, fills[1]), signatures)
+        # with group_right, too, fill_left is for the "many" side: that is how Prometheus has it
+        sides_to_fill = (many, many_groups, matching.fill_left), (one, one_groups, matching.fill_right)
+        pairs = with_fill(pairs, *sides_to_fill, signatures)
     budget.cells(len(pairs.many_labels), left.values.shape[1])
     sides = (pairs.one_values, pairs.many_values) if swapped else (pairs.many_values, pairs.one_values)
     result, holds = apply(op, *sides)

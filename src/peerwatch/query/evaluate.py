@@ -28,14 +28,16 @@ from peerwatch.query.ast import (
     unwrap,
 )
 from peerwatch.query.binary import between_scalars, between_vectors, negate, with_scalar
+from peerwatch.query.extension import check_extended
 from peerwatch.query.functions import FUNCTIONS, Argument, CallContext
+from peerwatch.query.info import InfoFilter, enrich, when_selected
 from peerwatch.query.invariance import step_invariant
 from peerwatch.query.limits import Budget
 from peerwatch.query.loader import Loader, samples_of
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.setops import combine_sets
 from peerwatch.query.span import resolve_duration_ms
-from peerwatch.query.value import Grid, QuerySpan, Scalar, Text, Value, Vector, broadcast
+from peerwatch.query.value import Grid, QuerySpan, Scalar, Text, Value, Vector, broadcast, empty_vector
 from peerwatch.query.window import RangeVector
 
 
@@ -79,7 +81,7 @@ class Evaluation:
             case Binary():
                 return self._binary(expr, grid)
             case VectorSelector():
-                return self._latest(expr, grid)[0]
+                return self._instant(expr, grid)
             case Aggregate():
                 return self._aggregate(expr, grid)
             case Call():
@@ -150,13 +152,29 @@ class Evaluation:
         context = CallContext(expr, grid, self._query, self._options, self._notes, self._budget)
         if expr.function == "timestamp":
             selector = unwrap(expr.args[0])
-            if isinstance(selector, VectorSelector):
+            if isinstance(selector, VectorSelector) and not selector.smoothed:
                 vector, sampled_ms = self._latest(selector, grid)
                 return context.drop_names(vector.with_values(sampled_ms / 1000.0))
+        if expr.function == "info":
+            return self._info(expr, grid)
         function = FUNCTIONS.get(expr.function)
         if function is None:
             raise QueryError(f"function {expr.function}() is not supported yet")
+        check_extended(expr)
         return function(context, [self._argument(arg, grid) for arg in expr.args])
+
+    def _info(self, expr: Call, grid: Grid) -> Vector:
+        base = _vector(self._value(expr.args[0], grid))
+        selector = unwrap(expr.args[1]) if len(expr.args) > 1 else None
+        wanted = InfoFilter.of(selector if isinstance(selector, VectorSelector) else None)
+        matchers = wanted.matchers(base)
+        at, offsets = when_selected(expr.args[0])
+        at_ms = self._times(grid, at, sum(self._duration(one, may_be_negative=True) for one in offsets))
+        if matchers:
+            info, sampled_ms = self._loader.latest(matchers, at_ms, self._options.lookback_ms)
+        else:
+            info, sampled_ms = empty_vector(grid.count), np.empty((0, grid.count), np.int64)
+        return enrich(base, info, sampled_ms, wanted)
 
     def _argument(self, expr: Expr, grid: Grid) -> Argument:
         if isinstance(unwrap(expr), MatrixSelector | Subquery):
@@ -166,10 +184,14 @@ class Evaluation:
     # selectors
 
     def _latest(self, expr: VectorSelector, grid: Grid) -> tuple[Vector, Int64Array]:
-        if expr.anchored or expr.smoothed:
-            raise QueryError("anchored and smoothed selectors are not supported yet")
         at_ms = self._times(grid, expr.at, expr.offset)
         return self._loader.latest(expr.matchers, at_ms, self._options.lookback_ms)
+
+    def _instant(self, expr: VectorSelector, grid: Grid) -> Vector:
+        if not expr.smoothed:
+            return self._latest(expr, grid)[0]
+        at_ms = self._times(grid, expr.at, expr.offset)
+        return self._loader.smoothed(expr.matchers, at_ms, self._options.lookback_ms)
 
     def _ranges(self, expr: Expr, grid: Grid) -> RangeVector:
         node = unwrap(expr)
@@ -178,10 +200,15 @@ class Evaluation:
         if not isinstance(node, MatrixSelector):
             raise QueryError(f"no ranges in {type(node).__name__}")
         selector = node.selector
-        if selector.anchored or selector.smoothed:
-            raise QueryError("anchored and smoothed selectors are not supported yet")
-        ends_ms = self._times(grid, selector.at, selector.offset)
-        return self._loader.ranges(selector.matchers, ends_ms, self._duration(node.range), grid.times_ms)
+        lookback_ms = self._options.lookback_ms
+        return self._loader.ranges(
+            selector.matchers,
+            self._times(grid, selector.at, selector.offset),
+            self._duration(node.range),
+            grid.times_ms,
+            before_ms=lookback_ms if selector.anchored or selector.smoothed else 0,
+            after_ms=lookback_ms if selector.smoothed else 0,
+        )
 
     def _subquery(self, expr: Subquery, grid: Grid) -> RangeVector:
         """The inner expression at multiples of the step, whatever the query's own steps are."""

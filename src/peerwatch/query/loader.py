@@ -37,12 +37,56 @@ class Loader:
         return found
 
     def ranges(
-        self, matchers: Sequence[Matcher], ends_ms: Int64Array, range_ms: int, steps_ms: Int64Array
+        self,
+        matchers: Sequence[Matcher],
+        ends_ms: Int64Array,
+        range_ms: int,
+        steps_ms: Int64Array,
+        *,
+        before_ms: int = 0,
+        after_ms: int = 0,
     ) -> RangeVector:
-        """The samples in (end - range, end] for each end."""
-        start_ms, end_ms = int(ends_ms.min()) - range_ms + 1, int(ends_ms.max())
+        """The samples in (end - range - before, end + after] for each end."""
+        start_ms, end_ms = int(ends_ms.min()) - range_ms - before_ms + 1, int(ends_ms.max()) + after_ms
         found = self._select(matchers, start_ms, end_ms)
-        return RangeVector(found.labels, without_stale(found), ends_ms, range_ms, steps_ms, self._budget)
+        samples = without_stale(found)
+        return RangeVector(
+            found.labels,
+            samples,
+            ends_ms,
+            range_ms,
+            steps_ms,
+            self._budget,
+            before_ms=before_ms,
+            after_ms=after_ms,
+        )
+
+    def smoothed(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> Vector:
+        """The value of each series at each time, interpolated between the samples around it.
+
+        Only samples within `lookback_ms` on either side count; after the last one its value goes on.
+        """
+        found = self._select(matchers, int(at_ms.min()) - lookback_ms + 1, int(at_ms.max()) + lookback_ms)
+        samples = without_stale(found)
+        shape = (samples.series_count, len(at_ms))
+        self._budget.cells(*shape)
+        if len(samples.times_ms) == 0:
+            return Vector(found.labels, np.zeros(shape), np.zeros(shape, np.bool_))
+        rows = np.arange(samples.series_count)
+        low, high = (count_until(samples, rows, at_ms + shift) for shift in (-lookback_ms, lookback_ms))
+        position = count_until(samples, rows, at_ms - 1)
+        size = len(samples.times_ms) - 1
+        after = np.clip(position + samples.offsets[:-1, None], 0, size)
+        before = np.maximum(after - 1, 0)
+        has_after, has_before = position < high, position > low
+        exact = has_after & (samples.times_ms[after] == at_ms)
+        older, newer = samples.values[before], samples.values[after]
+        with np.errstate(all="ignore"):
+            share = (at_ms - samples.times_ms[before]) / (samples.times_ms[after] - samples.times_ms[before])
+            between = older + (newer - older) * share
+        last = samples.values[np.clip(position + samples.offsets[:-1, None] - 1, 0, size)]
+        values = np.where(exact, newer, np.where(has_after, between, last))
+        return Vector(found.labels, values, exact | has_before)
 
     def latest(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> tuple[Vector, Int64Array]:
         """(the newest sample of each series at each time, when it was taken [S, T]).

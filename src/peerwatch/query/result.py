@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from peerwatch.model import Float64Array, Int64Array, Labels, SeriesSet
+from peerwatch.query.functions.extended import extended_points
 from peerwatch.query.value import QuerySpan, Scalar, Text, Value, Vector, compact, finish_names
-from peerwatch.query.window import RangeVector
+from peerwatch.query.window import Block, RangeVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +95,26 @@ def _sorted_series(vector: Vector, times_ms: Int64Array) -> SeriesSet:
 
 def _window_series(ranges: RangeVector) -> SeriesSet:
     """The samples of the one window that an instant query has."""
-    bounds: dict[int, tuple[int, int]] = {}
+    found: dict[int, tuple[Sequence[int], Sequence[float]]] = {}
     for block in ranges.blocks():
-        counts = block.counts[:, 0].tolist()
-        for row, first, count in zip(block.rows.tolist(), block.first[:, 0].tolist(), counts, strict=True):
-            if count:
-                bounds[row] = (first, first + count)
-    order = sorted(bounds, key=ranges.labels.__getitem__)
-    pieces = [slice(*bounds[row]) for row in order]
-    lengths = [piece.stop - piece.start for piece in pieces]
+        for at, row in enumerate(block.rows.tolist()):
+            times, values = _window_points(ranges, block, at)
+            if len(times):
+                found[row] = (times, values)
+    order = sorted(found, key=ranges.labels.__getitem__)
+    lengths = [len(found[row][0]) for row in order]
     offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
-    samples = ranges.samples
-    times = [samples.times_ms[piece] for piece in pieces]
-    values = [samples.values[piece] for piece in pieces]
     return SeriesSet(
         [ranges.labels[row] for row in order],
-        np.concatenate(times) if times else np.empty(0, np.int64),
-        np.concatenate(values) if values else np.empty(0),
+        np.concatenate([np.empty(0, np.int64), *(np.asarray(found[row][0], np.int64) for row in order)]),
+        np.concatenate([np.empty(0), *(np.asarray(found[row][1], np.float64) for row in order)]),
         offsets,
     )
+
+
+def _window_points(ranges: RangeVector, block: Block, at: int) -> tuple[Sequence[int], Sequence[float]]:
+    if ranges.before_ms:
+        return extended_points(ranges, block, at)
+    first = int(block.first[at, 0])
+    part = slice(first, first + int(block.counts[at, 0]))
+    return ranges.samples.times_ms[part].tolist(), ranges.samples.values[part].tolist()

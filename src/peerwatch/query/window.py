@@ -93,7 +93,7 @@ class Block:
 
     rows [S]: which series. starts [S]: where each begins in the flat arrays. member [S]: its row in the group arrays.
     low, high [G, T]: samples low..high (exclusive, counted within the series) are in the window of step t.
-    leaders [G]: where a series with the group's timestamps begins.
+    leaders [G]: where a series with the group's timestamps begins; leader_rows [G]: which series that is.
     """
 
     samples: Samples
@@ -101,6 +101,7 @@ class Block:
     starts: Int64Array
     member: Int64Array
     leaders: Int64Array
+    leader_rows: Int64Array
     low: Int64Array
     high: Int64Array
     ends_ms: Int64Array
@@ -166,7 +167,8 @@ class Block:
 class RangeVector:
     """A range vector per step: the samples in (ends_ms[t] - range_ms, ends_ms[t]].
 
-    steps_ms are the steps of the query itself, which differ from ends_ms by offset and @.
+    steps_ms are the steps of the query itself, which differ from ends_ms by offset and @. Anchored and smoothed windows
+    reach `before_ms` and `after_ms` further.
     """
 
     labels: Sequence[Labels]
@@ -176,6 +178,8 @@ class RangeVector:
     steps_ms: Int64Array
     budget: Budget
     drop_name: BoolArray | None = None
+    before_ms: int = 0
+    after_ms: int = 0
 
     @cached_property
     def _groups(self) -> tuple[Int64Array, Int64Array]:
@@ -195,8 +199,8 @@ class RangeVector:
     def _block(self, rows: Int64Array, group_of: Int64Array, leaders: Int64Array) -> Block:
         groups, member = np.unique(group_of[rows], return_inverse=True)
         chosen = leaders[groups]
-        low = count_until(self.samples, chosen, self.ends_ms - self.range_ms)
-        high = count_until(self.samples, chosen, self.ends_ms)
+        low = count_until(self.samples, chosen, self.ends_ms - self.range_ms - self.before_ms)
+        high = count_until(self.samples, chosen, self.ends_ms + self.after_ms)
         offsets = self.samples.offsets
         return Block(
             self.samples,
@@ -204,6 +208,7 @@ class RangeVector:
             offsets[rows],
             member.astype(np.int64),
             offsets[chosen],
+            chosen,
             low,
             high,
             self.ends_ms,

@@ -13,6 +13,7 @@ from peerwatch.errors import DecodeError
 NEVER_BELOW_BYTES = 1 << 10
 _GZIP_LEVEL = 3
 _ZSTD_LEVEL = 1
+_MAX_WINDOW_BYTES = 32 << 20  # the largest body; without it a frame may ask for 128 MB of work space
 
 
 class Codec(IntEnum):
@@ -45,7 +46,7 @@ class Compressor:
 
     def __init__(self) -> None:
         self._pack = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=True)
-        self._unpack = zstandard.ZstdDecompressor()
+        self._unpack = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
 
     def compress(self, body: bytes, codec: Codec) -> bytes:
         """`body` in the form that `codec` names."""

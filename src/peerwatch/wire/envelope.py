@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peerwatch.errors import DecodeError
 from peerwatch.wire import schema_pb2 as pb
@@ -18,7 +18,10 @@ _MAX_NUMBER = (1 << 63) - 1  # fits a signed 64-bit integer everywhere
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Who speaks, and which number this is. (floor_epoch, floor_seq) is the lowest number still to come."""
+    """Who speaks, and which number this is. (floor_epoch, floor_seq) is the lowest number still to come.
+
+    Epochs start at 1. A floor of (0, 0) promises nothing; it travels, and is read back, as (1, 0).
+    """
 
     fleet: bytes
     sender: bytes
@@ -55,6 +58,8 @@ def seal(key: PrivateKey, header: Header, body: bytes, compressor: Compressor, r
     """The signed bytes of a batch: compressed by rule B21, numbered, signed with the sender's signing key."""
     codec = choose_codec(len(body), Purpose.BULK)
     same_epoch = header.floor_epoch == header.epoch
+    if not header.floor_epoch:  # "no promise"; on the wire 0 means the envelope's own epoch, so the lowest there is
+        header = replace(header, floor_epoch=1, floor_seq=0)
     signed = pb.Signed(
         fleet=header.fleet,
         sender=header.sender,

@@ -71,9 +71,9 @@ _SUFFIXES: dict[MetricType, tuple[bytes, ...]] = {
 }
 _NO_META = _Meta()
 
-# Each alternative starts with a byte that no other can start with: one pass, no backtracking.
-_METRIC = re.compile(rb"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)[ \t]*(\{?)[ \t]*")
-_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\\n]*(?:\\.[^"\\\n]*)*)"[ \t]*(,?)[ \t]*')
+# Possessive throughout: one pass, nothing kept to go back to, linear in time and without memory per character.
+_METRIC = re.compile(rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)[ \t]*+(\{?)[ \t]*+")
+_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"[ \t]*+(,?)[ \t]*+')
 _ESCAPE = re.compile(r'\\([\\"n])')
 
 

@@ -102,10 +102,41 @@ def _with_length(data: bytes, size_bytes: int) -> bytes:
     return size_bytes.to_bytes(4, "little") + data
 
 
-def decode_request(
-    raw: bytes, compressor: Compressor, limits: WireLimits = DEFAULT_LIMITS
-) -> tuple[list[bytes], list[bytes]]:
-    """(envelopes, schema records) of a push. Raises DecodeError past any limit."""
+@dataclass(frozen=True, slots=True)
+class PushedRecords:
+    """The schema records of a push as they came: unsigned, compressed, unread until somebody who is known needs one."""
+
+    codec: int = 0
+    packed: tuple[bytes, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What `unpack` will cost: the larger of what came and what it claims to become."""
+        return sum(max(len(one), int.from_bytes(one[:4], "little")) for one in self.packed)
+
+    def unpack(self, compressor: Compressor, limits: WireLimits = DEFAULT_LIMITS) -> list[bytes]:
+        """The records. Raises DecodeError past the limit, or for anything that is not what its codec says."""
+        if self.size_bytes > limits.max_body_bytes or any(len(one) < 4 for one in self.packed):
+            raise DecodeError(
+                f"schemas of {self.size_bytes} bytes in one push, limit {limits.max_body_bytes}, or one is cut short"
+            )
+        try:
+            codec = Codec(self.codec)
+        except ValueError as error:
+            raise DecodeError(f"compression codec {self.codec} is unknown") from error
+        return [compressor.decompress(one[4:], codec, int.from_bytes(one[:4], "little")) for one in self.packed]
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """Envelopes, and the schemas that the hub asked for."""
+
+    envelopes: tuple[bytes, ...]
+    schemas: PushedRecords = PushedRecords()
+
+
+def decode_request(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> PushRequest:
+    """The parts of a push; nothing in them is looked at. Raises DecodeError past any limit."""
     if len(raw) > limits.max_request_bytes:
         raise DecodeError(f"push of {len(raw)} bytes, limit {limits.max_request_bytes}")
     request = parse_message(pb.PushRequest, raw)
@@ -114,25 +145,7 @@ def decode_request(
             f"push of {len(request.envelopes)} envelopes and {len(request.schemas)} schemas, "
             f"limits {limits.max_envelopes} and {limits.max_schemas}"
         )
-    if not request.schemas:
-        return list(request.envelopes), []
-    return list(request.envelopes), _unpack_schemas(request, compressor, limits)
-
-
-def _unpack_schemas(request: pb.PushRequest, compressor: Compressor, limits: WireLimits) -> list[bytes]:
-    try:
-        codec = Codec(request.schema_codec)
-    except ValueError as error:
-        raise DecodeError(f"compression codec {request.schema_codec} is unknown") from error
-    records = []
-    budget = limits.max_body_bytes
-    for packed in request.schemas:
-        size_bytes = int.from_bytes(packed[:4], "little")
-        budget -= size_bytes
-        if len(packed) < 4 or budget < 0:
-            raise DecodeError(f"schemas of a push exceed {limits.max_body_bytes} bytes, or one is cut short")
-        records.append(compressor.decompress(packed[4:], codec, size_bytes))
-    return records
+    return PushRequest(tuple(request.envelopes), PushedRecords(request.schema_codec, tuple(request.schemas)))
 
 
 def decode_reply(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> PushReply:

@@ -14,10 +14,9 @@ from peerwatch.query.ast import (
     DurationExpr,
     Expr,
     MatrixSelector,
-    Paren,
     Subquery,
-    Unary,
     VectorSelector,
+    children,
 )
 from peerwatch.query.parser import parse
 from peerwatch.query.signature import SIGNATURES
@@ -112,18 +111,5 @@ def _is_experimental(node: Expr) -> bool:
 def walk(expr: Expr) -> Iterator[Expr]:
     """The node and everything below it."""
     yield expr
-    match expr:
-        case Binary():
-            children: tuple[Expr, ...] = (expr.lhs, expr.rhs)
-        case Call():
-            children = expr.args
-        case Aggregate():
-            children = (expr.expr,) if expr.param is None else (expr.param, expr.expr)
-        case MatrixSelector():
-            children = (expr.selector,)
-        case Subquery() | Paren() | Unary():
-            children = (expr.expr,)
-        case _:
-            children = ()
-    for child in children:
+    for child in children(expr):
         yield from walk(child)

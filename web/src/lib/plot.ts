@@ -53,7 +53,7 @@ function plotSeries(panel: Panel, shape: Shape, colour: string, show: boolean): 
     label: shape.label,
     show,
     stroke: line,
-    width: limit || panel.kind === "stack" ? 1 : 1.5,
+    width: panel.kind === "stack" ? 0.5 : limit ? 1 : 1.5,
     ...(limit ? { dash: [4, 4] } : {}),
     ...(panel.kind === "stack" ? { fill: translucent(line, stackAlpha(shape)) } : filled ? { fill: translucent(line, 0.16) } : {}),
     points: { show: false },
@@ -75,7 +75,7 @@ function bands(shapes: Shape[], names: string[], hidden: ReadonlySet<string>): u
 
 /** What is free is ground rather than figure. */
 function stackAlpha(shape: Shape): number {
-  return shape.label === "free" ? 0.14 : 0.6;
+  return shape.label === "free" ? 0.14 : 0.7;
 }
 
 function yRange(panel: Panel, low: number | null, high: number | null): [number, number] {

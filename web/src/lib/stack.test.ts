@@ -52,8 +52,9 @@ describe("visible series", () => {
 describe("the top of an axis", () => {
   it("is a calm number that is never below the data", () => {
     expect([0, 3, 5, 31, 60, 77, 130].map((peak) => calmTop(peak, "percent"))).toEqual([10, 5, 5, 40, 60, 80, 130]);
+    expect([0, 0.2, 1.4].map((peak) => calmTop(peak, "seconds"))).toEqual([1, 1, 1.5]);
     for (let peak = 0.001; peak < 1e15; peak *= 1.37) {
-      for (const unit of ["number", "bytes", "bytes_per_second", "seconds"]) {
+      for (const unit of ["number", "bytes", "bytes_per_second", "connections"]) {
         const top = calmTop(peak, unit);
         expect(top).toBeGreaterThanOrEqual(peak * 0.999999);
         expect(top).toBeLessThanOrEqual(peak * 2.5);

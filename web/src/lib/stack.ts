@@ -85,6 +85,7 @@ function isNumber(value: Value | undefined): value is number {
 /** The upper end of an axis: a calm number above the data, so that it moves seldom. */
 export function calmTop(peak: number, unit: string): number {
   if (!(peak > 0)) return unit === "percent" ? 10 : 1;
+  if (unit === "seconds" && peak < 1) return 1; // below that, noise would look like trouble
   if (unit === "percent") return [5, 10, 20, 40, 60, 80, 100].find((step) => peak <= step) ?? peak;
   const base = unit.startsWith("bytes") ? 1024 ** Math.floor(Math.log2(peak) / 10 + 1e-9) : 1;
   const scaled = peak / base;

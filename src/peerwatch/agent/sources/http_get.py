@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
@@ -78,6 +79,7 @@ def _client(url: str, timeout_s: float, ca_file: str) -> httpx.Client:
 
     import httpx
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request at info: a line per scrape
     verify: ssl.SSLContext | bool = False  # plain HTTP: do not load certificates that nobody will look at
     if url.startswith("https:"):
         try:

@@ -8,6 +8,7 @@ import numpy as np
 
 from peerwatch.model import METRIC_NAME, BoolArray, Float64Array, Int64Array
 from peerwatch.query.functions.context import Argument, CallContext, Function, Kernel, over_windows, ranges_of
+from peerwatch.query.functions.extended import anchored_window, extended_rate
 from peerwatch.query.gotext import quote
 from peerwatch.query.value import Vector
 from peerwatch.query.window import Block, RangeVector, Samples
@@ -20,7 +21,9 @@ def _extrapolated(is_counter: bool, per_second: bool) -> Function:
     def run(context: CallContext, args: Sequence[Argument]) -> Vector:
         ranges = ranges_of(args[0])
         resets = counter_drops(ranges.samples) if is_counter else None
-        vector = over_windows(context, ranges, _extrapolation(resets, per_second), keep_names=True)
+        is_extended = ranges.before_ms > 0
+        kernel = (extended_rate if is_extended else _extrapolation)(ranges, resets, per_second)
+        vector = over_windows(context, ranges, kernel, keep_names=True)
         if is_counter:
             _doubt_counter(context, ranges, vector)
         return context.drop_names(vector)
@@ -34,7 +37,7 @@ def counter_drops(samples: Samples) -> Int64Array:
     return below[~np.isin(below, samples.offsets)]
 
 
-def _extrapolation(resets: Int64Array | None, per_second: bool) -> Kernel:
+def _extrapolation(ranges: RangeVector, resets: Int64Array | None, per_second: bool) -> Kernel:
     """Last less first sample, stretched to the edges of the window as far as the samples' spacing justifies it.
 
     What depends on times alone is computed once per group of series with equal timestamps.
@@ -137,7 +140,8 @@ def _count_pairs(context: CallContext, ranges: RangeVector, marked: BoolArray) -
     before = np.concatenate((np.zeros(1, np.int64), np.cumsum(marked, dtype=np.int64)))
 
     def kernel(block: Block) -> tuple[Float64Array, BoolArray]:
-        return (before[block.last] - before[block.first]).astype(np.float64), block.counts > 0
+        first, present = anchored_window(block) if ranges.before_ms else (block.first, block.counts > 0)
+        return (before[block.last] - before[first]).astype(np.float64), present
 
     return over_windows(context, ranges, kernel)
 

@@ -1,0 +1,1 @@
+"""Measurements that decisions rest on; each prints its numbers and what they were taken on."""

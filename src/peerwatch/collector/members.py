@@ -1,0 +1,83 @@
+"""Members: who may push, by the roster, and what is known of each since the hub started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from peerwatch.collector.config import CollectorConfig
+from peerwatch.collector.member import AgentStatus, MemberState
+from peerwatch.fleet.roster import AGENT, HUB, INVITE, Roster, RosterEntry
+from peerwatch.model import Clock
+from peerwatch.wire.identity import peer_id
+
+
+class Members:
+    """The states of those who push. Owned by the collector's event loop; bounded by the roster."""
+
+    def __init__(self, roster: Roster, config: CollectorConfig, clock: Clock) -> None:
+        self._roster = roster
+        self._config = config
+        self._clock = clock
+        self._started_ms = clock.now_ms()
+        self._states: dict[bytes, MemberState] = {}
+
+    def get(self, sender: bytes) -> MemberState | None:
+        """The state of an active member; None for strangers, the revoked, the expired and open invites."""
+        entry = self._roster.get(sender)
+        if entry is None or not _may_push(entry, self._clock.now_ms()):
+            self._states.pop(sender, None)
+            return None
+        state = self._states.get(sender)
+        if state is None or state.verifier.public != entry.signing_key or state.name != entry.name:
+            state = MemberState(entry.name, entry.signing_key, self._config, self._clock.monotonic_s())
+            self._states[sender] = state
+        return state
+
+    def statuses(self) -> list[AgentStatus]:
+        """Every active agent, by name."""
+        now_ms = self._clock.now_ms()
+        return [self._status(entry, now_ms) for entry in sorted(self._agents(now_ms), key=lambda entry: entry.name)]
+
+    def reporting(self) -> int:
+        """How many report now."""
+        now_ms = self._clock.now_ms()
+        return sum(self._is_up(entry, now_ms) for entry in self._agents(now_ms))
+
+    def judged(self, now_ms: int) -> dict[str, bool]:
+        """Name -> whether it is up. Who has not reported yet is judged only once it has had the time to."""
+        settled = now_ms - self._started_ms > self._config.silent_after_ms
+        return {
+            entry.name: self._is_up(entry, now_ms)
+            for entry in self._agents(now_ms)
+            if settled or self._last_seen_ms(entry)
+        }
+
+    def _agents(self, now_ms: int) -> Iterator[RosterEntry]:
+        return (entry for entry in self._roster if AGENT in entry.roles and _may_push(entry, now_ms))
+
+    def _last_seen_ms(self, entry: RosterEntry) -> int:
+        state = self._states.get(entry.member)
+        return 0 if state is None else state.last_seen_ms
+
+    def _is_up(self, entry: RosterEntry, now_ms: int) -> bool:
+        return now_ms - self._last_seen_ms(entry) <= self._config.silent_after_ms
+
+    def _status(self, entry: RosterEntry, now_ms: int) -> AgentStatus:
+        state = self._states.get(entry.member)
+        if state is None:
+            return AgentStatus(entry.name, peer_id(entry.member), False, 0, 0, 0, 0, 0, 0)
+        return AgentStatus(
+            name=entry.name,
+            peer_id=peer_id(entry.member),
+            up=self._is_up(entry, now_ms),
+            since_ms=state.epoch,
+            last_seen_ms=state.last_seen_ms,
+            newest_sample_ms=state.newest_ms,
+            behind_batches=state.behind_batches,
+            active_series=state.quota.active,
+            refused_batches=state.refused,
+        )
+
+
+def _may_push(entry: RosterEntry, now_ms: int) -> bool:
+    return entry.active(now_ms) and INVITE not in entry.roles and (AGENT in entry.roles or HUB in entry.roles)
