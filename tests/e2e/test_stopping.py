@@ -93,7 +93,9 @@ def test_an_agent_alone_stops_and_keeps_what_its_hub_did_not_take(processes: Pro
     time.sleep(4)  # the outage itself: some ticks that only the spool has
     assert agent.stop(10) == 0
     stopped_s = time.time()
-    processes.start("hub", "--data", str(processes.folder / "hub"), "--listen", url.removeprefix("http://"), extra=QUICK)
+    processes.start(
+        "hub", "--data", str(processes.folder / "hub"), "--listen", url.removeprefix("http://"), extra=QUICK
+    )
     processes.start("agent", "--data", folder, "--metrics-port", "0", extra=QUICK)
 
     def outage() -> list[float] | None:
