@@ -215,6 +215,8 @@ class Checked:
         assert names <= set(self.store.label_values("__name__", [], low, high))
 
 
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 1 << 30), st.lists(operations, max_size=25))
 def test_a_store_equals_a_dictionary(seed: int, steps: list[tuple[Any, ...]]) -> None:

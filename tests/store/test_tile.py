@@ -57,9 +57,7 @@ def test_what_compresses_is_small() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(tiles(), st.data())
-def test_damaged_bytes_never_raise_anything_else(
-    tile: tuple[np.ndarray, np.ndarray | None], data: st.DataObject
-) -> None:
+def test_damaged_bytes_never_raise_anything_else(tile: tuple[np.ndarray, np.ndarray | None], data: st.DataObject) -> None:
     """Whatever is done to the bytes, decoding ends in a tile or in CorruptionError."""
     raw = bytearray(encode_tile(*tile))
     at = data.draw(st.integers(0, len(raw) - 1))
