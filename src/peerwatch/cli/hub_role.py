@@ -101,7 +101,7 @@ class HubRole:
                 routes=self._query.routes,
             )
         )
-        gate = Gate(app, self.credentials, loopback=self.tls is None)
+        gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
         public = Server(gate, self.listener, self.tls, drain_s=self._settings.hub.drain_s)
         private = Server(app, self._unix, None, drain_s=self._settings.hub.drain_s)
         collected = anyio.Event()
