@@ -108,9 +108,7 @@ def run(
     compaction = cpu(lambda: [None for _ in iter(store.compact, False)])
     stats = store.stats()
     million = count / 1e6
-    print(
-        f"{agents} agents x {len(layouts[0].series)} series x {hours} h, {ticks} ticks an entry: {million:.1f} M samples"
-    )
+    print(f"{agents} agents x {len(layouts[0].series)} series x {hours} h, {ticks} ticks: {million:.1f} M samples")
     print(f"register a layout    {registering / agents * 1e3:8.2f} ms CPU")
     print(f"append               {statistics.median(append) * 1e6:8.2f} us CPU per entry (median of {flushes})")
     print(f"append               {sum(append) / len(append) * entries_made / million:8.4f} CPU-s per M samples")
