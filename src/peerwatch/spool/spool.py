@@ -168,13 +168,10 @@ class Spool:
                 return
             self._closed = True
             try:
-                self._intake.drain()
-            except StoreError as error:
-                self._intake.degrade(error, self._clock.monotonic_s())
-            self._save_unsaved()
-            self._cursors.settle()
-            self._publish()
-            self._disk.close()
+                self._settle()
+            finally:
+                self._publish()
+                self._disk.close()
 
     # --- for SpoolReader
 
@@ -230,6 +227,15 @@ class Spool:
             self._shelf.mend()
         except StoreError as error:
             self._intake.degrade(error, now_s - self._config.retry_s)  # so that the first append tries again
+
+    def _settle(self) -> None:
+        """Leave as little as possible to the next start."""
+        try:
+            self._intake.drain()
+        except StoreError as error:
+            self._intake.degrade(error, self._clock.monotonic_s())
+        self._save_unsaved()
+        self._cursors.settle()
 
     def _check_open(self) -> None:
         if self._closed:
