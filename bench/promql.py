@@ -85,10 +85,8 @@ def median_ms(engine: Engine, query: str, start_ms: int, end_ms: int, step_ms: i
     evaluating, writing, size = [], [], 0
     for _ in range(REPEATS):
         began = time.perf_counter()
-        if step_ms:
-            result = engine.range(query, start_ms, end_ms, step_ms)
-        else:
-            result = engine.instant(query, end_ms)
+        is_range = step_ms > 0
+        result = engine.range(query, start_ms, end_ms, step_ms) if is_range else engine.instant(query, end_ms)
         done = time.perf_counter()
         size = len(render_result(result.value))
         evaluating.append(done - began)

@@ -64,7 +64,9 @@ class Running:
         def look() -> re.Match[str] | None:
             match = re.search(pattern, self.out)
             if match is None and self.process.poll() is not None:
-                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log[-_LOG_TAIL_CHARS:]}")
+                raise AssertionError(
+                    f"{self.name} ended with {self.process.returncode}:\n{self.log[-_LOG_TAIL_CHARS:]}"
+                )
             return match
 
         return eventually(look, f"{self.name} prints {pattern!r}; it logged {self.log[-500:]!r}", within_s)

@@ -19,9 +19,9 @@ def suite_folder() -> Path:
     return Path(os.environ.get("PROMQLTEST_DIR", CHECKOUT.parent / "shared" / "promqltest"))
 
 
-def scripts() -> list[Path]:
-    """Our scripts and the suite's."""
-    return sorted(OWN.glob("*.test")) + sorted(suite_folder().glob("*.test"))
+def suite_scripts() -> list[Path]:
+    """The scripts of the conformance suite."""
+    return sorted(suite_folder().glob("*.test"))
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -37,7 +37,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 def main() -> None:
     """Print the table; with -v also what failed."""
-    outcomes = [outcome for path in scripts() for outcome in run_script(path)]
+    outcomes = [outcome for path in suite_scripts() for outcome in run_script(path)]
     if "-v" in sys.argv:
         shown = set(sys.argv[sys.argv.index("-v") + 1] if sys.argv[-1] != "-v" else "ABCDT")
         for one in outcomes:

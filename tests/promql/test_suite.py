@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.promql.runner.run import run_script
-from tests.promql.table import OWN, suite_folder
+from peerwatch.query.options import EngineOptions
+from tests.promql.runner.run import SUITE_OPTIONS, run_script
+from tests.promql.table import OWN, suite_folder, suite_scripts
 
 KNOWN = OWN / "known_failures.txt"
 SKIPPED_CLASSES = {"E": "native histograms are neither stored nor evaluated yet"}
 
-SUITE = sorted(suite_folder().glob("*.test"))
+SUITE = suite_scripts()
 
 
 def known_failures(file: str) -> set[str]:
@@ -21,11 +22,11 @@ def known_failures(file: str) -> set[str]:
     return {name for name in names if name.startswith(f"{file}:")}
 
 
-def check(path: Path) -> None:
+def check(path: Path, options: EngineOptions) -> None:
     """Exactly the known cases fail; one that passes must leave the list."""
     problems = {
         outcome.case.name: f"{outcome.case.expr}: {outcome.problem}"
-        for outcome in run_script(path)
+        for outcome in run_script(path, options)
         if outcome.problem is not None and outcome.kind not in SKIPPED_CLASSES
     }
     assert {name: problem for name, problem in problems.items() if name not in known_failures(path.name)} == {}
@@ -34,12 +35,12 @@ def check(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(OWN.glob("*.test")), ids=lambda path: path.name)
 def test_own_script(path: Path) -> None:
-    """Every case of our own scripts passes."""
-    check(path)
+    """Every case of our own scripts passes, on an engine with a server's defaults."""
+    check(path, EngineOptions())
 
 
 @pytest.mark.skipif(not SUITE, reason=f"no scripts in {suite_folder()} (set PROMQLTEST_DIR)")
 @pytest.mark.parametrize("path", SUITE, ids=lambda path: path.name)
 def test_conformance_script(path: Path) -> None:
     """Prometheus's own suite passes but for the cases on the list and the classes we skip as a whole."""
-    check(path)
+    check(path, SUITE_OPTIONS)

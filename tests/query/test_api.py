@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import httpx
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from peerwatch.model import STALE, Labels
+from peerwatch.model import STALE, Labels, Matcher, SeriesSet
 from peerwatch.query.api import routes
 from peerwatch.query.engine import Engine
 from peerwatch.query.limits import Limits
@@ -239,3 +241,52 @@ def test_clients_find_the_version_they_look_for() -> None:
 def test_format_query_lays_out() -> None:
     """format_query answers with a string."""
     assert get("/format_query", query="sum(x)by(a)>1") == (200, '{"status":"success","data":"sum by (a) (x) > 1"}')
+
+
+class Stalled(MemoryQueryable):
+    """A source whose reads last until the client has gone."""
+
+    def __init__(self, client_left: threading.Event) -> None:
+        super().__init__()
+        self._client_left = client_left
+
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, *, max_samples: int | None = None
+    ) -> SeriesSet:
+        assert self._client_left.wait(10)
+        anyio.from_thread.run_sync(lambda: None)  # the loop has seen it, too
+        return super().select(matchers, start_ms, end_ms)
+
+
+def test_a_query_ends_when_its_client_goes_away() -> None:
+    """The worker thread is told, and stops at its next check."""
+    left = threading.Event()
+    api = PrometheusApi(Stalled(left))
+    messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, object]:
+        message = messages.pop(0)
+        if message["type"] == "http.disconnect":
+            left.set()
+        return message
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/query",
+        "query_string": b"query=up%2Bup",
+        "headers": [],
+        "server": ("test", 80),
+    }
+
+    async def run() -> None:
+        await Starlette(routes=routes(api))(scope, receive, send)
+
+    anyio.run(run)
+    assert sent[0]["status"] == 499
+    body = '{"status":"error","errorType":"canceled","error":"query was canceled in expression evaluation"}'
+    assert sent[1]["body"] == body.encode()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json as jsonlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def agents(
@@ -29,10 +30,14 @@ def agents(
     if json:
         typer.echo(jsonlib.dumps(rows))
         return
+    from rich.console import Console  # tables for people; a lean agent does without
+
     Console().print(_table(rows, time.time_ns() // 1_000_000))
 
 
 def _table(rows: list[dict[str, Any]], now_ms: int) -> Table:
+    from rich.table import Table
+
     table = Table("agent", "state", "running", "last report", "newest sample", "to come", "series", box=None)
     for row in rows:
         state = "[green]up[/]" if row["up"] else "[red]silent[/]" if row["last_seen_ms"] else "[dim]not seen[/]"

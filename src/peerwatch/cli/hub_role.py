@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import psutil
+import typer
 from anyio.abc import TaskStatus
 
 import peerwatch
@@ -19,7 +19,8 @@ from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.collector.collector import Collector
 from peerwatch.errors import ConfigError, StoreError
 from peerwatch.fleet.authority import Authority
-from peerwatch.model import Clock, SampleMatrix
+from peerwatch.fleet.roster import AGENT, HUB
+from peerwatch.model import Clock, SampleMatrix, SystemClock
 from peerwatch.serve.address import Address, parse_address
 from peerwatch.serve.credentials import Credentials, Scope
 from peerwatch.serve.gate import Gate
@@ -39,7 +40,7 @@ _MAINTENANCE_S = 1.0
 class HubRole:
     """Owns store, collector, engine and listeners of one hub. Opening it takes the data folder; `run` serves."""
 
-    def __init__(self, settings: Settings, clock: Clock, registry: CollectorRegistry) -> None:
+    def __init__(self, settings: Settings, clock: Clock, registry: CollectorRegistry, *, samples_itself: bool) -> None:
         self._settings = settings
         self._clock = clock
         self._registry = registry
@@ -49,14 +50,17 @@ class HubRole:
         self.tls = _tls(settings, self.address)
         self.credentials = Credentials(folder / "credentials.json")
         self.first_token = _first_token(self.credentials, self.address)
-        self.authority = Authority.open(folder / "fleet", settings.name, clock)
+        roles = (HUB, AGENT) if samples_itself else (HUB,)
+        self.authority = Authority.open(folder / "fleet", settings.name, clock, roles)
         self.listener = bind_tcp(self.address, "hub.listen", configured="hub.listen" in settings.configured)
         self._unix = bind_unix(socket_path(folder))
         self.store = Store.open(
             folder / "store", settings.store, clock=clock, decode_envelope=envelope_decoder(), registry=registry
         )
-        self.collector = Collector(self.store, self.authority, settings.collector, clock, registry)
         self._query: QueryParts = query_parts(self.store, clock, registry)
+        self.collector = Collector(
+            self.store, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
+        )
         self._maintenance_error = ""
         Gauge("peerwatch_build_info", "1, with the version.", ["version"], registry=registry).labels(_version()).set(1)
 
@@ -97,7 +101,7 @@ class HubRole:
                 routes=self._query.routes,
             )
         )
-        gate = Gate(app, self.credentials, loopback=self.tls is None)
+        gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
         public = Server(gate, self.listener, self.tls, drain_s=self._settings.hub.drain_s)
         private = Server(app, self._unix, None, drain_s=self._settings.hub.drain_s)
         collected = anyio.Event()
@@ -209,11 +213,12 @@ def _version() -> str:
     return peerwatch.__version__
 
 
-def check_writable(folder: Path) -> None:
-    """Raise ConfigError, with what to do, when the data folder cannot be used."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"data folder {folder}: {error.strerror}; choose another with --data") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"data folder {folder} is not writable; choose another with --data")
+async def run_hub(settings: Settings, stop: anyio.Event) -> None:
+    """Run a hub until `stop`."""
+    role = HubRole(settings, SystemClock(), CollectorRegistry(), samples_itself=False)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(role.run, stop)
+        typer.echo(f"peerwatch hub: {role.url}")
+        if role.first_token:
+            typer.echo(f"credential (scope admin, shown only this once): {role.first_token}")
+    role.close()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from peerwatch.errors import ConfigError
 from peerwatch.settings import Settings, load_settings
 
 Data = Annotated[
@@ -54,3 +55,13 @@ MetricsPort = Annotated[
 def settings_from(config: Path | None, **flags: object) -> Settings:
     """The settings of a command: file, environment, then its flags (`hub__listen` is hub.listen; None is not given)."""
     return load_settings(config, os.environ, {name.replace("__", "."): value for name, value in flags.items()})
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ConfigError, with what to do, when the data folder cannot be used."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"data folder {folder}: {error.strerror}; choose another with --data") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"data folder {folder} is not writable; choose another with --data")

@@ -9,22 +9,39 @@ import anyio
 import stamina.instrumentation
 
 from peerwatch.cli.stopping import watch_signals
+from peerwatch.errors import PeerwatchError
 from peerwatch.settings import LogConfig
 from peerwatch.telemetry import configure_logging, configure_metrics
 
 
 def run_role(log: LogConfig, main: Callable[[anyio.Event], Awaitable[None]]) -> None:
-    """Run `main` on asyncio with uvloop until it returns; its event is set when the process is asked to stop."""
+    """Run `main` on asyncio with uvloop until it returns; its event is set when the process is asked to stop.
+
+    An error of ours that ends it is raised as itself, however many task groups it went through.
+    """
     json = log.format == "json" or (log.format == "auto" and not sys.stderr.isatty())
     configure_logging(log.level, json=json)
     configure_metrics()
     stamina.instrumentation.set_on_retry_hooks([])  # the shipper counts and logs its own failures
+    try:
+        anyio.run(_framed, main, backend="asyncio", backend_options={"use_uvloop": True})
+    except BaseExceptionGroup as group:
+        raise error_of(group) from group
 
-    async def framed() -> None:
-        stop = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(watch_signals, stop)
-            await main(stop)
-            tasks.cancel_scope.cancel()
 
-    anyio.run(framed, backend="asyncio", backend_options={"use_uvloop": True})
+async def _framed(main: Callable[[anyio.Event], Awaitable[None]]) -> None:
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(watch_signals, stop)
+        await main(stop)
+        tasks.cancel_scope.cancel()
+
+
+def error_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group that holds only errors of ours; the group itself when a bug is among them."""
+    if group.split(PeerwatchError)[1] is not None:
+        return group
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

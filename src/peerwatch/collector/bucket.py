@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_ROUNDING = 1e-6  # tokens: who waited exactly as long as told is not sent away for the last bit of a float
+
 
 class TokenBucket:
     """Holds up to `capacity` tokens and gains `rate_per_s`. Time is an argument. Owned by whoever counts with it."""
@@ -18,7 +20,8 @@ class TokenBucket:
         """How long until `take` would grant this; 0.0 when it would now. Takes nothing."""
         self._tokens = min(self._capacity, self._tokens + max(0.0, now_s - self._at_s) * self._rate_per_s)
         self._at_s = now_s
-        return max(0.0, min(tokens, self._capacity) - self._tokens) / self._rate_per_s
+        missing = min(tokens, self._capacity) - self._tokens
+        return missing / self._rate_per_s if missing > _ROUNDING else 0.0
 
     def take(self, tokens: float, now_s: float) -> float:
         """0.0 when the tokens were there and are now gone; else how many seconds to wait, and nothing is taken.
@@ -28,5 +31,5 @@ class TokenBucket:
         """
         wait_s = self.wait_s(tokens, now_s)
         if not wait_s:
-            self._tokens -= min(tokens, self._capacity)
+            self._tokens = max(0.0, self._tokens - min(tokens, self._capacity))
         return wait_s

@@ -153,7 +153,8 @@ class Evaluation:
         if expr.function == "timestamp":
             selector = unwrap(expr.args[0])
             if isinstance(selector, VectorSelector) and not selector.smoothed:
-                vector, sampled_ms = self._latest(selector, grid)
+                at_ms = self._times(grid, selector.at, selector.offset)
+                vector, sampled_ms = self._loader.latest_times(selector.matchers, at_ms, self._options.lookback_ms)
                 return context.drop_names(vector.with_values(sampled_ms / 1000.0))
         if expr.function == "info":
             return self._info(expr, grid)
@@ -171,7 +172,7 @@ class Evaluation:
         at, offsets = when_selected(expr.args[0])
         at_ms = self._times(grid, at, sum(self._duration(one, may_be_negative=True) for one in offsets))
         if matchers:
-            info, sampled_ms = self._loader.latest(matchers, at_ms, self._options.lookback_ms)
+            info, sampled_ms = self._loader.latest_times(matchers, at_ms, self._options.lookback_ms)
         else:
             info, sampled_ms = empty_vector(grid.count), np.empty((0, grid.count), np.int64)
         return enrich(base, info, sampled_ms, wanted)
@@ -183,15 +184,10 @@ class Evaluation:
 
     # selectors
 
-    def _latest(self, expr: VectorSelector, grid: Grid) -> tuple[Vector, Int64Array]:
-        at_ms = self._times(grid, expr.at, expr.offset)
-        return self._loader.latest(expr.matchers, at_ms, self._options.lookback_ms)
-
     def _instant(self, expr: VectorSelector, grid: Grid) -> Vector:
-        if not expr.smoothed:
-            return self._latest(expr, grid)[0]
         at_ms = self._times(grid, expr.at, expr.offset)
-        return self._loader.smoothed(expr.matchers, at_ms, self._options.lookback_ms)
+        read = self._loader.smoothed if expr.smoothed else self._loader.latest
+        return read(expr.matchers, at_ms, self._options.lookback_ms)
 
     def _ranges(self, expr: Expr, grid: Grid) -> RangeVector:
         node = unwrap(expr)
@@ -218,6 +214,7 @@ class Evaluation:
         first = int(ends_ms.min()) - range_ms
         start_ms = (first // step_ms + 1) * step_ms
         inner = Grid.between(start_ms, int(ends_ms.max()), step_ms)
+        self._budget.cells(1, inner.count)
         vector = _vector(self._value(expr.expr, inner)) if inner.count else Vector([], np.empty((0, 0)), _NO_CELLS)
         samples = samples_of(vector, inner.times_ms)
         return RangeVector(vector.labels, samples, ends_ms, range_ms, grid.times_ms, self._budget, vector.drop_name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from peerwatch.errors import LimitError
-from peerwatch.model import Int64Array, Matcher, SeriesSet, is_stale
+from peerwatch.model import BoolArray, Int64Array, Labels, Matcher, SeriesSet, is_stale
 from peerwatch.query.limits import Budget
 from peerwatch.query.queryable import Queryable
 from peerwatch.query.value import Vector
@@ -88,49 +89,63 @@ class Loader:
         values = np.where(exact, newer, np.where(has_after, between, last))
         return Vector(found.labels, values, exact | has_before)
 
-    def latest(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> tuple[Vector, Int64Array]:
-        """(the newest sample of each series at each time, when it was taken [S, T]).
+    def latest(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> Vector:
+        """The newest sample of each series at each time.
 
         A sample counts for less than `lookback_ms`; a stale marker ends its series until the next sample.
         """
-        start_ms, end_ms = int(at_ms.min()) - lookback_ms + 1, int(at_ms.max())
-        found = self._select(matchers, start_ms, end_ms)
-        samples = Samples(found.times_ms, found.values, found.offsets)
-        shape = (samples.series_count, len(at_ms))
-        self._budget.cells(*shape)
+        samples, labels = self._recent(matchers, at_ms, lookback_ms)
+        shape = (len(labels), len(at_ms))
         values, present = np.zeros(shape), np.zeros(shape, np.bool_)
-        sampled = np.zeros(shape, np.int64)
-        if len(samples.times_ms):
-            self._fill_latest(samples, at_ms, lookback_ms, values, present, sampled)
-        return Vector(found.labels, values, present), sampled
+        for found in self._newest(samples, at_ms, lookback_ms):
+            values[found.rows], present[found.rows] = samples.values[found.flat], found.alive
+        return Vector(labels, values, present)
 
-    def _fill_latest(
-        self,
-        samples: Samples,
-        at_ms: Int64Array,
-        lookback_ms: int,
-        values: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-        present: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-        sampled: np.ndarray[tuple[int, int], np.dtype[np.int64]],
-    ) -> None:
+    def latest_times(
+        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int
+    ) -> tuple[Vector, Int64Array]:
+        """(`latest`, when each of these samples was taken [S, T])."""
+        vector = self.latest(matchers, at_ms, lookback_ms)
+        samples, _ = self._recent(matchers, at_ms, lookback_ms)
+        times = np.zeros(vector.values.shape, np.int64)
+        for found in self._newest(samples, at_ms, lookback_ms):
+            times[found.rows] = samples.times_ms[found.flat]
+        return vector, times
+
+    def _recent(
+        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int
+    ) -> tuple[Samples, Sequence[Labels]]:
+        found = self._select(matchers, int(at_ms.min()) - lookback_ms + 1, int(at_ms.max()))
+        self._budget.cells(len(found.labels), len(at_ms))
+        return Samples(found.times_ms, found.values, found.offsets), found.labels
+
+    def _newest(self, samples: Samples, at_ms: Int64Array, lookback_ms: int) -> Iterator[_Newest]:
+        if len(samples.times_ms) == 0:
+            return
         group_of, leaders = group_by_times(samples)
         order = np.argsort(group_of, kind="stable")
         stale = is_stale(samples.values)
-        any_stale = bool(stale.any())
+        any_stale, last = bool(stale.any()), len(samples.times_ms) - 1
         height = max(1, SLICE_CELLS // len(at_ms))
         for at in range(0, len(order), height):
             self._budget.check()
             rows = order[at : at + height]
             groups, member = np.unique(group_of[rows], return_inverse=True)
             within = count_until(samples, leaders[groups], at_ms) - 1
-            leader_at = np.clip(within + samples.offsets[leaders[groups]][:, None], 0, len(samples.times_ms) - 1)
-            times = samples.times_ms[leader_at]
-            fresh = (within >= 0) & (times > at_ms - lookback_ms)
-            flat = np.clip(within[member] + samples.offsets[rows][:, None], 0, len(samples.times_ms) - 1)
-            values[rows] = samples.values[flat]
+            leader_at = np.clip(within + samples.offsets[leaders[groups]][:, None], 0, last)
+            fresh = (within >= 0) & (samples.times_ms[leader_at] > at_ms - lookback_ms)
+            flat = np.clip(within[member] + samples.offsets[rows][:, None], 0, last)
             alive = fresh[member]
-            present[rows] = alive & ~stale[flat] if any_stale else alive
-            sampled[rows] = times[member]
+            yield _Newest(rows, flat, alive & ~stale[flat] if any_stale else alive)
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """For some series: the flat index of the newest sample at each time [S, T], and whether it counts."""
+
+    rows: Int64Array
+    flat: Int64Array
+    alive: BoolArray
 
 
 def without_stale(found: SeriesSet) -> Samples:

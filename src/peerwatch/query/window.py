@@ -21,7 +21,7 @@ _FEW_GROUPS = 64
 _Any = TypeVar("_Any", bound=np.generic)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Samples:
     """Samples of many series, back to back, without stale markers: series i owns offsets[i]:offsets[i + 1]."""
 
@@ -33,6 +33,11 @@ class Samples:
     def series_count(self) -> int:
         """How many series there are."""
         return len(self.offsets) - 1
+
+    @cached_property
+    def padded_values(self) -> Float64Array:
+        """The values and one more, so that the end of a window is always an index."""
+        return np.append(self.values, 0.0)
 
 
 def group_by_times(samples: Samples) -> tuple[Int64Array, Int64Array]:

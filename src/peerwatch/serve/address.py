@@ -18,7 +18,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether nobody but this machine can connect here. A name counts only when it is `localhost`."""
-        return is_loopback_host(self.host)
+        return self.host.lower() == "localhost" or _is_loopback_ip(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -38,8 +38,12 @@ def is_loopback_host(host: str) -> bool:
     bare = host.strip().removeprefix("[").removesuffix("]").rstrip(".").lower()
     if bare == "localhost" or bare.endswith(".localhost"):
         return True
+    return _is_loopback_ip(bare)
+
+
+def _is_loopback_ip(text: str) -> bool:
     try:
-        return ipaddress.ip_address(bare).is_loopback
+        return ipaddress.ip_address(text).is_loopback
     except ValueError:
         return False
 

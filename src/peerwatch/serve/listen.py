@@ -110,8 +110,10 @@ def _remove_stale(path: Path) -> None:
         probe.connect(str(path))
     except FileNotFoundError:
         return
-    except (ConnectionRefusedError, OSError):
+    except ConnectionRefusedError:
         path.unlink(missing_ok=True)
+    except OSError:
+        return  # not ours to remove: binding says what is wrong with it
     else:
         raise ConfigError(f"another hub runs with this data folder: {path} answers")
     finally:

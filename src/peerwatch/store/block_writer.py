@@ -60,6 +60,7 @@ class BlockWriter:
         self._tile_offsets = [self._offset]
         self._timelines: dict[bytes, int] = {}
         self._times: list[Int64Array] = []
+        self._ticks: list[int] = []
         self._ids: list[Int64Array] = []
         self._slots: list[Int64Array] = []
         self._row_timelines: list[Int64Array] = []
@@ -74,6 +75,7 @@ class BlockWriter:
         if found is None:
             found = self._timelines[key] = len(self._times)
             self._times.append(times)
+            self._ticks.append(len(times))
             self._first = min(self._first, int(times[0]))
             self._last = max(self._last, int(times[-1]))
         return found
@@ -89,7 +91,7 @@ class BlockWriter:
         self._slots.append((tile << ROW_BITS) + np.arange(len(series_ids), dtype=np.int64))
         self._row_timelines.append(timelines)
         if presence is None:
-            self._samples += sum(len(self._times[timeline]) for timeline in timelines.tolist())
+            self._samples += sum(map(self._ticks.__getitem__, timelines.tolist()))
         else:
             self._samples += int(np.count_nonzero(presence))
 
@@ -139,7 +141,7 @@ class BlockWriter:
 
     def _put_timelines(self) -> bytes:
         offsets = self._put_each([pack_ints(times) for times in self._times])
-        counts = np.array([len(times) for times in self._times], np.int64)
+        counts = np.array(self._ticks, np.int64)
         return pack_ints(offsets) + pack_ints(counts)
 
     def _put_pages(self) -> tuple[bytes, int, int]:

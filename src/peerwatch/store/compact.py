@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from peerwatch.model import Int64Array, Labels, Marks
+from peerwatch.model import Float64Array, Int64Array, Labels, Marks
 from peerwatch.store.block import Block, OpenBlock, split_slots
 from peerwatch.store.block_writer import BlockFacts, BlockWriter
 from peerwatch.store.cells import MergeCounts
@@ -73,6 +73,10 @@ class BlockRows:
                 self._decoded.popitem(last=False)
         at = self._rows[row]
         return tile.values[at], None if tile.presence is None else tile.presence[at]
+
+    def take(self, rows: Int64Array) -> Float64Array | None:
+        """Rows of tiles have paddings: they are taken one by one."""
+        return None
 
 
 class Compaction:

@@ -72,13 +72,14 @@ class LayoutHead:
         presence = None if self._presence is None else self._presence[: self._count]
         return Columns(self._times[: self._count], self._values[: self._count], presence)
 
-    def transpose(self) -> None:
-        """Lay the values out series by series: what writing a block reads. For a head that gets no more samples."""
+    def move_to(self, values: Float64Array, presence: BoolArray | None) -> None:
+        """Keep the cells in these arrays [series, ticks] from now on. For a head that gets no more samples."""
         columns = self.columns()
-        self._times = columns.times_ms.copy()
-        self._values = np.ascontiguousarray(columns.values.T).T
-        if columns.presence is not None:
-            self._presence = np.ascontiguousarray(columns.presence.T).T
+        values[:] = columns.values.T
+        self._times, self._values = columns.times_ms.copy(), values.T
+        if presence is not None and columns.presence is not None:
+            presence[:] = columns.presence.T
+            self._presence = presence.T
 
     def _put_newer(self, times: Int64Array, values: Float64Array, presence: BoolArray | None) -> None:
         start, end = self._count, self._count + len(times)

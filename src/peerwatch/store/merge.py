@@ -18,6 +18,7 @@ TILE_ROWS = 32
 TILE_CELLS = TILE_ROWS * 1440  # two hours at 5 s: shorter rows come in larger tiles, which costs less per sample
 _MAX_TILE_CELLS = 1 << 20
 _MIN_ROWS = 8  # a metric with fewer series shares its tile with the next one: tiny tiles cost more than they save
+_LINES = 1 << 32  # more timelines than any input has
 
 Row = tuple[Float64Array, BoolArray | None]
 
@@ -36,18 +37,24 @@ class Input(Protocol):
         """Values (at least as many as the row's timeline has ticks) and presence of a row."""
         ...
 
+    def take(self, rows: Int64Array) -> Float64Array | None:
+        """Rows as one matrix, just as wide as their timelines; None when they cannot be had so, or cells are absent."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
     """How rows with certain timelines become one: shared by all series that have the same ones.
 
-    order: which source comes first; places: where its ticks go; clean: sources do not overlap in time.
+    order: which source comes first; widths: how many ticks it has; clean: sources do not overlap in time, else places
+    tells where the ticks of each go.
     """
 
     times: Int64Array
     order: tuple[int, ...]
-    places: tuple[Int64Array, ...]
+    widths: tuple[int, ...]
     clean: bool
+    places: tuple[Int64Array, ...]
 
 
 class BlockMerge:
@@ -59,12 +66,11 @@ class BlockMerge:
         rows = [np.arange(len(one.series_ids)) for one in inputs]
         ids = np.concatenate([one.series_ids for one in inputs])
         source = np.repeat(np.arange(len(inputs)), [len(one) for one in rows])
+        lines = np.concatenate([one.timelines for one in inputs])
         order = np.lexsort((source, ids))
-        self._source: list[int] = source[order].tolist()
-        self._row: list[int] = np.concatenate(rows)[order].tolist()
-        self._timeline: list[int] = np.concatenate([one.timelines for one in inputs])[order].tolist()
+        self._source, self._row, self._line = source[order], np.concatenate(rows)[order], lines[order]
         self.series_ids, starts = np.unique(ids[order], return_index=True)
-        self._starts: list[int] = [*starts.tolist(), len(order)]
+        self._starts = np.append(starts, len(order))
         self._recipes: list[_Recipe] = []
         self._recipe_of = self._find_recipes()
         self._keys = keys_of(self.series_ids)
@@ -75,62 +81,112 @@ class BlockMerge:
         size_class = np.frexp(ticks.astype(np.float64))[1].astype(np.int64)
         metric = self._keys >> 31
         order = np.lexsort((self.series_ids, self._keys, metric, size_class))
-        lines = [writer.timeline(recipe.times) for recipe in self._recipes]
+        lines = np.array([writer.timeline(recipe.times) for recipe in self._recipes], np.int64)
         for start, end in _cut(size_class[order], metric[order], ticks[order]):
             chosen = order[start:end]
             self._tile(writer, chosen, lines)
 
     def _find_recipes(self) -> Int64Array:
-        known: dict[tuple[tuple[int, int], ...], int] = {}
-        found = np.empty(len(self.series_ids), np.int64)
-        sources, timelines, starts = self._source, self._timeline, self._starts
-        for series in range(len(found)):
-            low, high = starts[series], starts[series + 1]
-            key = tuple(zip(sources[low:high], timelines[low:high], strict=True))
+        """Number of each series's recipe. Series with one row (in a flush, nearly all) need no loop."""
+        single = np.diff(self._starts) == 1
+        at = self._starts[:-1][single]
+        found = np.empty(len(single), np.int64)
+        pairs, found[single] = np.unique(self._pairs(at), return_inverse=True)
+        for pair in pairs.tolist():
+            source, line = divmod(pair, _LINES)
+            self._recipes.append(_recipe([self._inputs[source].times(line)]))
+        known: dict[tuple[int, ...], int] = {}
+        for series in np.flatnonzero(~single).tolist():
+            key = tuple(self._pairs(np.arange(self._starts[series], self._starts[series + 1])).tolist())
             recipe = known.get(key)
             if recipe is None:
                 recipe = known[key] = len(self._recipes)
-                self._recipes.append(_recipe([self._inputs[source].times(line) for source, line in key]))
+                times = [self._inputs[pair // _LINES].times(pair % _LINES) for pair in key]
+                self._recipes.append(_recipe(times))
             found[series] = recipe
         return found
 
-    def _tile(self, writer: BlockWriter, chosen: Int64Array, lines: list[int]) -> None:
-        recipes = self._recipe_of[chosen].tolist()
-        widths = [len(self._recipes[recipe].times) for recipe in recipes]
-        values = np.empty((len(recipes), max(widths)))
-        mask: BoolArray | None = None
-        for at, (series, recipe, width) in enumerate(zip(chosen.tolist(), recipes, widths, strict=True)):
-            presence = self._fill(values[at], series, self._recipes[recipe])
-            values[at, width:] = values[at, width - 1]
-            if presence is not None and mask is None:
-                mask = np.arange(values.shape[1]) < np.array(widths)[:, None]
-            if presence is not None and mask is not None:
-                mask[at, :width] = presence
-        row_lines = np.array([lines[recipe] for recipe in recipes], np.int64)
-        writer.tile(self.series_ids[chosen], row_lines, values, mask)
+    def _pairs(self, at: Int64Array) -> Int64Array:
+        """(input, timeline) of rows as one number."""
+        pairs: Int64Array = self._source[at] * _LINES + self._line[at]
+        return pairs
 
-    def _fill(self, out: Float64Array, series: int, recipe: _Recipe) -> BoolArray | None:
-        """Put the samples of a series where they belong; returns their presence, None when all are there."""
-        start = self._starts[series]
+    def _tile(self, writer: BlockWriter, chosen: Int64Array, lines: Int64Array) -> None:
+        recipes = self._recipe_of[chosen]
+        values, mask = self._take(chosen), None
+        if values is None:
+            values, mask = self._collect(chosen, [self._recipes[recipe] for recipe in recipes.tolist()])
+        writer.tile(self.series_ids[chosen], lines[recipes], values, mask)
+
+    def _take(self, chosen: Int64Array) -> Float64Array | None:
+        """The fast road: every series has one row, and inputs give theirs as matrices."""
+        at = self._starts[chosen]
+        if (self._starts[chosen + 1] - at != 1).any():
+            return None
+        sources, rows = self._source[at], self._row[at]
+        parts: list[tuple[BoolArray, Float64Array]] = []
+        for source in np.unique(sources).tolist():
+            here = sources == source
+            part = self._inputs[source].take(rows[here])
+            if part is None:
+                return None
+            parts.append((here, part))
+        if len(parts) == 1:
+            return parts[0][1]
+        values = np.empty((len(chosen), max(part.shape[1] for _, part in parts)))
+        for here, part in parts:
+            values[here, : part.shape[1]] = part
+            values[here, part.shape[1] :] = part[:, -1:]
+        return values
+
+    def _collect(self, chosen: Int64Array, recipes: Sequence[_Recipe]) -> tuple[Float64Array, BoolArray | None]:
+        """The general road, series by series."""
+        widths = [len(recipe.times) for recipe in recipes]
+        widest = max(widths)
+        pieces: list[Float64Array] = []
+        masks: list[tuple[int, BoolArray]] = []
+        for at, (series, recipe, width) in enumerate(zip(chosen.tolist(), recipes, widths, strict=True)):
+            low, high = int(self._starts[series]), int(self._starts[series + 1])
+            sources = list(zip(self._source[low:high].tolist(), self._row[low:high].tolist(), strict=True))
+            presence = self._gather(pieces, sources, recipe)
+            if presence is not None:
+                masks.append((at, presence))
+            if width < widest:
+                pieces.append(np.full(widest - width, pieces[-1][-1]))
+        mask: BoolArray | None = None
+        if masks:
+            mask = np.arange(widest) < np.array(widths)[:, None]
+            for at, presence in masks:
+                mask[at, : len(presence)] = presence
+        return np.concatenate(pieces).reshape(len(recipes), widest), mask
+
+    def _gather(
+        self, pieces: list[Float64Array], sources: Sequence[tuple[int, int]], recipe: _Recipe
+    ) -> BoolArray | None:
+        """Append the samples of a series to `pieces`; returns their presence, None when all are there."""
         if not recipe.clean:
-            return self._fill_overlapping(out, start, recipe)
+            return self._gather_overlapping(pieces, sources, recipe)
         presence: BoolArray | None = None
         end = 0
-        for source, place in zip(recipe.order, recipe.places, strict=True):
-            values, here = self._inputs[self._source[start + source]].row(self._row[start + source])
-            begin, end = end, end + len(place)
-            out[begin:end] = values[: len(place)]
+        for at, width in zip(recipe.order, recipe.widths, strict=True):
+            source, row = sources[at]
+            values, here = self._inputs[source].row(row)
+            pieces.append(values if len(values) == width else values[:width])
+            begin, end = end, end + width
             if here is not None:
                 if presence is None:
                     presence = np.ones(len(recipe.times), np.bool_)
-                presence[begin:end] = here[: len(place)]
+                presence[begin:end] = here[:width]
         return presence
 
-    def _fill_overlapping(self, out: Float64Array, start: int, recipe: _Recipe) -> BoolArray | None:
+    def _gather_overlapping(
+        self, pieces: list[Float64Array], sources: Sequence[tuple[int, int]], recipe: _Recipe
+    ) -> BoolArray | None:
         have = np.zeros(len(recipe.times), np.bool_)
         bits = np.zeros(len(recipe.times), np.uint64)
-        for source, place in zip(recipe.order, recipe.places, strict=True):
-            values, here = self._inputs[self._source[start + source]].row(self._row[start + source])
+        for at, place in zip(recipe.order, recipe.places, strict=True):
+            source, row = sources[at]
+            values, here = self._inputs[source].row(row)
             offered = np.ascontiguousarray(values[: len(place)]).view(np.uint64)
             if here is not None:
                 place, offered = place[here[: len(place)]], offered[here[: len(place)]]
@@ -140,7 +196,7 @@ class BlockMerge:
             self.counts.duplicates += int(np.count_nonzero(both)) - conflicts
             bits[place] = np.maximum(bits[place], offered)  # absent cells hold 0, the smallest pattern
             have[place] = True
-        out[: len(bits)] = bits.view(np.float64)
+        pieces.append(bits.view(np.float64))
         return None if have.all() else have
 
 
@@ -148,29 +204,32 @@ def _recipe(times: Sequence[Int64Array]) -> _Recipe:
     order = tuple(sorted(range(len(times)), key=lambda at: int(times[at][0])))
     ordered = [times[at] for at in order]
     clean = all(left[-1] < right[0] for left, right in pairwise(ordered))
+    widths = tuple(len(one) for one in ordered)
     union = np.concatenate(ordered)
-    if not clean:
-        union = np.unique(union)
-    places = tuple(ordered if clean else [np.searchsorted(union, one) for one in ordered])
-    return _Recipe(union, order, places, clean)
+    if clean:
+        return _Recipe(union, order, widths, clean, ())
+    union = np.unique(union)
+    return _Recipe(union, order, widths, clean, tuple(np.searchsorted(union, one) for one in ordered))
 
 
 def _cut(size_class: Int64Array, metric: Int64Array, ticks: Int64Array) -> list[tuple[int, int]]:
     """Bounds of tiles: rows of one size, of one metric where it has enough of them."""
-    bounds = []
+    bounds: list[tuple[int, int]] = []
+    if not len(ticks):
+        return bounds
+    changes = (np.diff(size_class) != 0) | (np.diff(metric) != 0)
+    groups = [0, *(np.flatnonzero(changes) + 1).tolist(), len(metric)]
     start = 0
-    sizes, metrics, widths = size_class.tolist(), metric.tolist(), ticks.tolist()
-    for at in range(1, len(sizes) + 1):
-        rows = at - start
-        if at == len(sizes):
-            bounds.append((start, at))
-        elif (
-            sizes[at] != sizes[start]
-            or (metrics[at] != metrics[at - 1] and rows >= _MIN_ROWS)
-            or rows >= _rows_per_tile(widths[start])
-        ):
-            bounds.append((start, at))
-            start = at
+    for low, high in pairwise(groups):
+        if low > start and (low - start >= _MIN_ROWS or size_class[low] != size_class[start]):
+            bounds.append((start, low))
+            start = low
+        limit = _rows_per_tile(int(ticks[start]))
+        while high - start >= limit:
+            bounds.append((start, start + limit))
+            start += limit
+    if start < len(metric):
+        bounds.append((start, len(metric)))
     return bounds
 
 

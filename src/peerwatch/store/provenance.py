@@ -48,15 +48,17 @@ class ProvenanceColumns:
     @classmethod
     def of(cls, rows: Sequence[Provenance]) -> ProvenanceColumns:
         """From rows in any order. Epochs and numbers are unsigned on the wire; they wrap into int64 and back."""
-        senders = sorted({row.sender for row in rows})
+        if not rows:
+            return cls([], np.empty((7, 0), np.int64))
+        columns = list(zip(*rows, strict=True))
+        senders = sorted(set(columns[_SENDER]))
         code = {sender: at for at, sender in enumerate(senders)}
         table = np.empty((7, len(rows)), np.int64)
-        table[_SENDER] = [code[row.sender] for row in rows]
-        table[_EPOCH] = np.array([row.epoch for row in rows], np.uint64).view(np.int64)
-        table[_SEQ] = np.array([row.seq for row in rows], np.uint64).view(np.int64)
-        for column, values in enumerate(zip(*rows, strict=True) if rows else ()):
-            if column >= _LAYOUT:
-                table[column] = values
+        table[_SENDER] = list(map(code.__getitem__, columns[_SENDER]))
+        for column in (_EPOCH, _SEQ):
+            table[column] = np.array(columns[column], np.uint64).view(np.int64)
+        for column in range(_LAYOUT, 7):
+            table[column] = columns[column]
         return cls(senders, _sorted(table))
 
     def __len__(self) -> int:

@@ -87,11 +87,8 @@ class Upkeep:
 
     def _flush_generation(self, generation: Generation) -> None:
         view, blocks = self._view, self._view.blocks
-        for head in generation.heads.values():
-            with view.lock:
-                head.transpose()
         flush = Flush(self._disk, self._config.compact_span_ms, view.horizon_ms, self._dictionary.tile_keys)
-        writers = flush.write(generation, self._clock.now_ms(), blocks.next_path)
+        writers = flush.write(generation, view.lock, self._clock.now_ms(), blocks.next_path)
         try:
             published = blocks.publish(writers)
         except PublishError as error:

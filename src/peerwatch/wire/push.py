@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import ceil
 
 from peerwatch.errors import DecodeError
 from peerwatch.wire import schema_pb2 as pb
@@ -14,6 +15,7 @@ from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
 from peerwatch.wire.signed import parse_message
 
 _MAX_REPLY_ITEMS = 4096
+_MAX_WAIT_MS = (1 << 32) - 1
 
 
 class RefusalReason(IntEnum):
@@ -75,7 +77,7 @@ class ReplyDraft:
                 seq_no=one.seq,
                 reason=one.reason.value,  # type: ignore[arg-type]  # the enum's numbers are the wire's
                 message=one.message[:500],
-                wait_ms=int(one.wait_s * 1000),
+                wait_ms=min(ceil(one.wait_s * 1000), _MAX_WAIT_MS),
             )
             for one in self.refusals
         ]

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from peerwatch.errors import QueryError
+from peerwatch.errors import LimitError, QueryError
 from peerwatch.model import METRIC_NAME, Labels
 from peerwatch.model.matcher import compile_pattern
 from peerwatch.query.functions.context import Argument, CallContext, Function, text_of, vector_of
 from peerwatch.query.gotext import is_utf8, quote
 from peerwatch.query.value import Value, Vector, merge_duplicates
+
+MAX_LABEL_CHARS = 1 << 16
+"""A label value may not become longer: nested calls could otherwise double it without end."""
 
 _TEMPLATE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 
@@ -77,6 +80,8 @@ def _relabelled(vector: Vector, target: str, value_of: Callable[[Labels], str | 
         if value is None:
             labels.append(old)
             continue
+        if len(value) > MAX_LABEL_CHARS:
+            raise LimitError(f"label {quote(target)} of {len(value)} characters, limit {MAX_LABEL_CHARS}")
         if not is_utf8(value):
             raise QueryError(f"invalid label value {quote(value)}")
         labels.append(old.with_({target: value}))

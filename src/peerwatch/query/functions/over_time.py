@@ -61,8 +61,7 @@ def reduce_windows(block: Block, ufunc: np.ufunc) -> tuple[Float64Array, BoolArr
     result = np.zeros(block.shape)
     if present.any():
         edges = np.stack((block.first[present], block.last[present] + 1), axis=-1).ravel()
-        padded = np.concatenate((block.samples.values, np.zeros(1)))  # an edge may lie behind the last sample
-        result[present] = ufunc.reduceat(padded, edges)[::2]
+        result[present] = ufunc.reduceat(block.samples.padded_values, edges)[::2]
     return result, present
 
 

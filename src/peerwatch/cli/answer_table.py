@@ -1,0 +1,73 @@
+"""AnswerTable: the answer to a query as people read it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def print_answer(answer: Any) -> None:
+    """Print a table; for a range, a sparkline of each series."""
+    console = Console()
+    result, kind = answer["data"]["result"], answer["data"]["resultType"]
+    for warning in (*answer.get("warnings", ()), *answer.get("infos", ())):
+        console.print(f"[yellow]{warning}[/]", highlight=False)
+    if kind in ("scalar", "string"):
+        console.print(result[1], highlight=False)
+    elif not result:
+        console.print("no series matches; `peerwatch query up` shows who reports")
+    elif kind == "vector":
+        console.print(_vector_table(result))
+    else:
+        console.print(_matrix_table(result))
+
+
+def _vector_table(result: list[Any]) -> Table:
+    table = Table("series", box=None)
+    table.add_column("value", justify="right")
+    for one in result:
+        table.add_row(series_text(one["metric"]), one["value"][1])
+    return table
+
+
+def _matrix_table(result: list[Any]) -> Table:
+    table = Table("series", box=None)
+    for title in ("", "min", "max", "last"):
+        table.add_column(title, justify="left" if not title else "right")
+    for one in result:
+        values = [float(value) for _, value in one["values"]]
+        finite = [value for value in values if math.isfinite(value)] or [math.nan]
+        numbers = (f"{number:.4g}" for number in (min(finite), max(finite), values[-1]))
+        table.add_row(series_text(one["metric"]), sparkline(values), *numbers)
+    first = min(one["values"][0][0] for one in result)
+    last = max(one["values"][-1][0] for one in result)
+    table.caption = f"{_clock(first)} to {_clock(last)}"
+    return table
+
+
+def sparkline(values: list[float]) -> str:
+    """One character per value, from the lowest to the highest; a space where there is no number."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return " " * len(values)
+    low, span = min(finite), max(finite) - min(finite)
+    top = len(_BARS) - 1
+    return "".join(
+        _BARS[round((value - low) / span * top) if span else 0] if math.isfinite(value) else " " for value in values
+    )
+
+
+def series_text(metric: dict[str, str]) -> str:
+    """A label set as PromQL writes it."""
+    rest = ", ".join(f'{name}="{value}"' for name, value in metric.items() if name != "__name__")
+    return metric.get("__name__", "") + (f"{{{rest}}}" if rest else "") or "{}"
+
+
+def _clock(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
