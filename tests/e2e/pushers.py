@@ -176,7 +176,7 @@ async def _main(plan: Plan) -> None:
             for name in plan.tokens:
                 agents.start_soon(_agent, name, plan, stop, summary)
         watching.cancel_scope.cancel()
-    print(json.dumps(summary))
+    sys.stdout.write(json.dumps(summary) + "\n")
 
 
 async def _watch(stop: anyio.Event) -> None:

@@ -19,7 +19,7 @@ def _get(url: str) -> httpx.Response:
 
 
 def test_a_hub_that_cannot_store_is_alive_and_not_ready(processes: Processes) -> None:
-    """/health/live 200, /health/ready and /-/ready 503 with the limit; `health` exits with 1; the agent says 503 too."""
+    """/health/live 200, /health/ready and /-/ready 503 with the limit; `health` exits with 1; the agent: 503."""
     running = processes.up(extra=NO_ROOM)
     url = running.url()
     assert _get(f"{url}/health/live").json() == {"status": "ok"}

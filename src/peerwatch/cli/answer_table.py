@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -17,9 +18,9 @@ def print_answer(answer: Any) -> None:
     console = Console()
     result, kind = answer["data"]["result"], answer["data"]["resultType"]
     for warning in (*answer.get("warnings", ()), *answer.get("infos", ())):
-        console.print(f"[yellow]{warning}[/]", highlight=False)
+        console.print(Text(warning, style="yellow"))
     if kind in ("scalar", "string"):
-        console.print(result[1], highlight=False)
+        console.print(Text(result[1]))
     elif not result:
         console.print("no series matches; `peerwatch query up` shows who reports")
     elif kind == "vector":
@@ -32,7 +33,7 @@ def _vector_table(result: list[Any]) -> Table:
     table = Table("series", box=None)
     table.add_column("value", justify="right")
     for one in result:
-        table.add_row(series_text(one["metric"]), one["value"][1])
+        table.add_row(Text(series_text(one["metric"])), one["value"][1])
     return table
 
 
@@ -44,7 +45,7 @@ def _matrix_table(result: list[Any]) -> Table:
         values = [float(value) for _, value in one["values"]]
         finite = [value for value in values if math.isfinite(value)] or [math.nan]
         numbers = (f"{number:.4g}" for number in (min(finite), max(finite), values[-1]))
-        table.add_row(series_text(one["metric"]), sparkline(values), *numbers)
+        table.add_row(Text(series_text(one["metric"])), sparkline(values), *numbers)
     first = min(one["values"][0][0] for one in result)
     last = max(one["values"][-1][0] for one in result)
     table.caption = f"{_clock(first)} to {_clock(last)}"
@@ -65,8 +66,14 @@ def sparkline(values: list[float]) -> str:
 
 def series_text(metric: dict[str, str]) -> str:
     """A label set as PromQL writes it."""
-    rest = ", ".join(f'{name}="{value}"' for name, value in metric.items() if name != "__name__")
+    rest = ", ".join(f'{name}="{_escaped(value)}"' for name, value in metric.items() if name != "__name__")
     return metric.get("__name__", "") + (f"{{{rest}}}" if rest else "") or "{}"
+
+
+def _escaped(value: str) -> str:
+    """As between double quotes in PromQL; control characters stay codes, so that no label steers a terminal."""
+    plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in plain)
 
 
 def _clock(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
+_DECIDING = frozenset({b"host", b"origin", b"authorization"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ADMIN_PREFIX = "/api/v1/admin/"
 
@@ -97,9 +98,23 @@ def _foreign(headers: Mapping[bytes, bytes]) -> str:
     if not is_loopback_host(host):
         return f"Host {host[:100]!r} is not this machine"
     origin = headers.get(b"origin")
-    if origin is not None and not is_loopback_host(urlsplit(origin.decode("latin-1")).hostname or ""):
+    if origin is not None and not is_loopback_host(_origin_host(origin.decode("latin-1"))):
         return f"Origin {origin[:100].decode('latin-1')!r} is not this machine"
     return ""
+
+
+def _origin_host(origin: str) -> str:
+    """The host of an origin; the empty string where it has none (`null`, or nonsense)."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
+
+
+def repeated_header(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """A header that decides and came twice: whoever reads the other one is deceived."""
+    names = [name for name, _ in headers if name in _DECIDING]
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def bearer_token(headers: Mapping[bytes, bytes]) -> str | None:
@@ -125,6 +140,10 @@ class Gate:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            return
+        repeated = repeated_header(scope["headers"])
+        if repeated is not None:
+            await _refuse(Refused(400, f"header {repeated.decode()} came twice"), send)
             return
         headers = dict(scope["headers"])
         token = bearer_token(headers)

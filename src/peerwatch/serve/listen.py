@@ -99,7 +99,9 @@ def bind_unix(path: Path) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {path}: {error}; a shorter --data path may help") from error
+        raise ConfigError(
+            f"cannot listen on {path}: {error}; remove what is there, or a shorter --data path may help"
+        ) from error
     listener.setblocking(False)
     return listener
 
@@ -111,7 +113,8 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
+        if path.is_socket():  # Linux answers the same for a plain file
+            path.unlink()
     except OSError:
         return  # not ours to remove: binding says what is wrong with it
     else:
