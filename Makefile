@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PROMETHEUS ?= v0.315.0
+VICTORIA ?= v1.150.0
 
-.PHONY: up test check bench web proto wheel clean
+.PHONY: up test check bench bench-peers web proto wheel clean
 
 up: $(VENV)/.run web  ## install into .venv and watch this machine
 	$(BIN)/peerwatch up $(ARGS)
@@ -20,6 +22,17 @@ check: $(VENV)/.dev  ## lint, types, layers
 
 bench: $(VENV)/.dev  ## compare with Prometheus and VictoriaMetrics: docs/benchmarks.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers:  ## build recent servers to compare with (needs Go): then PEERWATCH_BENCH_BIN=.env/peers make bench
+	mkdir -p .env/peers .env/peers-prometheus .env/peers-victoria
+	cd .env/peers-prometheus && (test -f go.mod || go mod init peers/prometheus) && \
+		GOFLAGS=-mod=mod go get github.com/prometheus/prometheus/cmd/prometheus@$(PROMETHEUS) && \
+		GOFLAGS=-mod=mod nice go build -p 1 -o ../peers/prometheus github.com/prometheus/prometheus/cmd/prometheus
+	cd .env/peers-victoria && (test -f go.mod || go mod init peers/victoria) && \
+		go mod edit -require=github.com/VictoriaMetrics/VictoriaMetrics@$(VICTORIA) && \
+		GOFLAGS=-mod=mod nice go build -p 1 \
+		-ldflags "-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=victoria-metrics-$(VICTORIA)" \
+		-o ../peers/victoria-metrics github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics
 
 web: $(VENV)/.run  ## build the page into the package
 	$(BIN)/python web/build.py $(ARGS_WEB)

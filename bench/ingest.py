@@ -37,6 +37,7 @@ class Result:
     name: str
     ticks: int
     cpu_s: float
+    load_cpu_s: float
     sent_bytes: float
     received_bytes: float
     disk_bytes: float
@@ -60,23 +61,26 @@ def closed_window_end(now_ms: int) -> int:
     return now_ms // WINDOW_MS * WINDOW_MS
 
 
-def chunks_of(system: System, workload: Workload, ticks: int, chunk_ms: int = _CHUNK_MS) -> list[list[bytes]]:
+Chunk = list[list[bytes]]
+"""Requests by connection. Each agent keeps to one connection, so that its samples arrive in order."""
+
+
+def chunks_of(system: System, workload: Workload, ticks: int, lanes: int, chunk_ms: int = _CHUNK_MS) -> list[Chunk]:
     """All requests, in the order in which they would arrive, by chunks of `chunk_ms` of data."""
     by_agent = [list(system.requests(workload, agent, ticks)) for agent in range(workload.agents)]
     runs_per_chunk = max(1, chunk_ms // workload.interval_ms // ticks)
-    runs = workload.ticks // ticks
-    return [
-        [
-            body
-            for run in range(first, min(first + runs_per_chunk, runs))
-            for requests in by_agent
-            for body in requests[run]
-        ]
-        for first in range(0, runs, runs_per_chunk)
-    ]
+    chunks = []
+    for first in range(0, workload.ticks // ticks, runs_per_chunk):
+        runs = range(first, min(first + runs_per_chunk, workload.ticks // ticks))
+        chunks.append([_lane(by_agent[lane::lanes], runs) for lane in range(min(lanes, workload.agents))])
+    return chunks
 
 
-def load(system: System, chunks: Sequence[Sequence[bytes]]) -> Traffic:
+def _lane(by_agent: Sequence[Sequence[Sequence[bytes]]], runs: range) -> list[bytes]:
+    return [body for run in runs for requests in by_agent for body in requests[run]]
+
+
+def load(system: System, chunks: Sequence[Chunk]) -> Traffic:
     """Deliver all chunks to the running system."""
     traffic = Traffic()
     for chunk in chunks:
@@ -85,15 +89,16 @@ def load(system: System, chunks: Sequence[Sequence[bytes]]) -> Traffic:
     return traffic
 
 
-def measure(name: str, make: Make, workload: Workload, ticks: int) -> Result:
+def measure(name: str, make: Make, workload: Workload, ticks: int, connections: int) -> Result:
     """One run in a fresh process and a fresh folder."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     system = make(folder / "data", workload)
     try:
-        chunks = chunks_of(system, workload, ticks)
+        chunks = chunks_of(system, workload, ticks, connections)
         process = system.start()
         with CpuMeter(process) as meter:
             traffic = load(system, chunks)
+            load_s = meter.busy_s
             system.rest(meter)
         first_peak = process.peak_rss_bytes()
         settled = system.compact()
@@ -102,6 +107,7 @@ def measure(name: str, make: Make, workload: Workload, ticks: int) -> Result:
             name,
             ticks,
             (meter.busy_s + settled.cpu_s) / samples * 1e6,
+            load_s / samples * 1e6,
             traffic.sent_bytes / samples,
             traffic.received_bytes / samples,
             system.disk_bytes() / samples,
@@ -150,19 +156,23 @@ def run(options: argparse.Namespace) -> None:
         print(f"\n## {batch} ticks per batch: {batch * len(workload.chosen)} samples", flush=True)
         print(
             report(
-                [_repeat(name, make, workload, batch, options.repeat) for name, make in systems(options.only).items()],
+                [_repeat(name, make, workload, batch, options) for name, make in systems(options.only).items()],
                 Peerwatch.name,
             ),
             flush=True,
         )
 
 
-def _repeat(name: str, make: Make, workload: Workload, batch: int, times: int) -> Result:
+def _repeat(name: str, make: Make, workload: Workload, batch: int, options: argparse.Namespace) -> Result:
     runs = []
-    for _ in range(times):
-        runs.append(measure(name, make, workload, batch))
+    for _ in range(options.repeat):
+        runs.append(measure(name, make, workload, batch, options.connections))
         one = runs[-1]
-        print(f"  {name}: {one.cpu_s:.3f} CPU-s per M samples, {one.resent} requests sent again", flush=True)
+        print(
+            f"  {name}: {one.cpu_s:.3f} CPU-s per M samples, of it {one.load_cpu_s:.3f} until all was taken;"
+            f" {one.resent} requests sent again",
+            flush=True,
+        )
     return median_of(runs)
 
 
@@ -172,6 +182,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--agents", type=int, default=60)
     parser.add_argument("--hours", type=float, default=2.0, help="of data, sampled every 5 s")
     parser.add_argument("--ticks", type=int, nargs="+", default=[2, 12, 60], help="batch sizes, in ticks")
+    parser.add_argument("--connections", type=int, default=32, help="kept alive; in life each agent has its own")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the median one is shown")
     parser.add_argument("--only", default="", help="only systems whose name contains this")
     parser.add_argument("--quick", action="store_true", help="10 agents, half an hour, default pattern: a minute")

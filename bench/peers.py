@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _KNOWN = ("prometheus", "victoria-metrics", "prometheus-node-exporter")
-_VERSION = re.compile(r"\bv?(\d+\.\d+\.\d+)")
+_VERSION = re.compile(r"\bv?(\d+\.\d+\.\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +43,43 @@ def find_peers(kind: str) -> list[Peer]:
 
 
 def _peer(kind: str, path: Path) -> Peer:
-    flag = "-version" if kind == "victoria-metrics" else "--version"
-    done = subprocess.run([path, flag], capture_output=True, text=True, timeout=20, check=False)
-    match = _VERSION.search(done.stdout + done.stderr)
-    return Peer(kind, match[1] if match else _version_of_module(path), path)
+    for ask in (_own_word, _word_of_module, _word_of_package):
+        match = _VERSION.search(ask(kind, path))
+        if match is not None:
+            return Peer(kind, _release(kind, match[1]), path)
+    return Peer(kind, "0.0.0", path)
 
 
-def _version_of_module(path: Path) -> str:
-    """What a Go binary built without its makefile says of itself: the version of its main package's module."""
-    go = shutil.which("go")
-    if go is None:
-        return "0.0.0"
-    done = subprocess.run([go, "version", "-m", path], capture_output=True, text=True, timeout=20, check=False)
-    wanted = "prometheus/prometheus" if path.name == "prometheus" else "VictoriaMetrics/VictoriaMetrics"
-    match = re.search(rf"{wanted}\s+v(\d+)\.(\d+)\.(\d+)", done.stdout)
-    if match is None:
-        return "0.0.0"
-    major, minor, patch = match.groups()
-    if path.name == "prometheus" and major == "0":  # its module v0.315.0 is release 3.15.0
+def _own_word(kind: str, path: Path) -> str:
+    return _output([str(path), "-version" if kind == "victoria-metrics" else "--version"])
+
+
+def _word_of_module(_: str, path: Path) -> str:
+    """What a Go binary that was built without its makefile knows: the version of its main package's module."""
+    lines = _output(["go", "version", "-m", str(path)]).splitlines()
+    return "".join(
+        line for line in lines if re.search(r"(prometheus/prometheus|VictoriaMetrics/VictoriaMetrics)\s", line)
+    )
+
+
+def _word_of_package(kind: str, _: Path) -> str:
+    """Debian's VictoriaMetrics does not know its own version; its package does."""
+    return _output(["dpkg-query", "-W", "-f", "${Version}", kind])
+
+
+def _output(command: list[str]) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return done.stdout + done.stderr
+
+
+def _release(kind: str, version: str) -> str:
+    """Prometheus's module v0.315.0 is its release 3.15.0."""
+    major, minor, patch = version.split(".")
+    if kind == "prometheus" and major == "0":
         return f"{int(minor) // 100}.{int(minor) % 100}.{patch}"
-    return f"{major}.{minor}.{patch}"
+    return version
 
 
 def absent() -> list[str]:

@@ -23,6 +23,11 @@ class ServerError(Exception):
     """A server under measurement did not do what the benchmark needs; the run is void."""
 
 
+def _clean_environ() -> dict[str, str]:
+    """The environment without settings of peerwatch, so that everybody measures the same defaults."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PEERWATCH_", "P2P_"))}
+
+
 def free_port() -> int:
     """A port on loopback that nobody listens on."""
     with socket.socket() as probe:
@@ -41,7 +46,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env={**os.environ, **(environ or {})},
+                env={**_clean_environ(), **(environ or {})},
             )
 
     def __enter__(self) -> Self:

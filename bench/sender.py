@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.process import ServerError
 
-CONNECTIONS = 8
 _RETRY_S = 0.2
 _MOST_RETRIES = 200
 
@@ -57,12 +56,15 @@ class Traffic:
         self.wall_s += other.wall_s
 
 
-def send_all(door: Door, bodies: Sequence[bytes], connections: int = CONNECTIONS) -> Traffic:
-    """Deliver all, in order, at most one in flight per connection. Raises ServerError when one is refused for good."""
+def send_all(door: Door, lanes: Sequence[Sequence[bytes]]) -> Traffic:
+    """Deliver all: one connection per lane, one request in flight on each. Raises ServerError for a final refusal.
+
+    What must arrive in order, as the samples of one agent must at Prometheus, belongs into one lane.
+    """
     traffic = Traffic()
     started_s = time.monotonic()
     try:
-        asyncio.run(_send_all(door, bodies, connections, traffic))
+        asyncio.run(_send_all(door, lanes, traffic))
     except* (OSError, asyncio.IncompleteReadError) as lost:
         raise ServerError(f"connection lost: {lost.exceptions[0]!r}") from lost
     except* ServerError as failed:
@@ -71,17 +73,16 @@ def send_all(door: Door, bodies: Sequence[bytes], connections: int = CONNECTIONS
     return traffic
 
 
-async def _send_all(door: Door, bodies: Sequence[bytes], connections: int, traffic: Traffic) -> None:
-    queue = iter(bodies)
+async def _send_all(door: Door, lanes: Sequence[Sequence[bytes]], traffic: Traffic) -> None:
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(min(connections, len(bodies))):
-            tasks.create_task(_lane(door, queue, traffic))
+        for lane in lanes:
+            tasks.create_task(_run_lane(door, lane, traffic))
 
 
-async def _lane(door: Door, queue: Iterator[bytes], traffic: Traffic) -> None:
+async def _run_lane(door: Door, bodies: Sequence[bytes], traffic: Traffic) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1 << 24)
     try:
-        for body in queue:  # one iterator, shared by all lanes
+        for body in bodies:
             await _deliver(door, body, reader, writer, traffic)
     finally:
         writer.close()

@@ -11,7 +11,15 @@ import sys
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "configure_metrics",
     "generate_latest",
     "get_logger",
+    "process_registry",
 ]
 
 Logger = structlog.stdlib.BoundLogger
@@ -34,6 +43,13 @@ def get_logger(place: str) -> Logger:
     """A logger whose events carry `place`; events are constant phrases, everything that varies is a field."""
     logger: Logger = structlog.get_logger(place=place)
     return logger
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry that also tells what this process costs: process_resident_memory_bytes and its like."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
 
 
 def configure_metrics() -> None:

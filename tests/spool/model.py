@@ -21,11 +21,14 @@ class Seen:
 
     settled: set[Position]
     """All others had these when it came."""
+    promised: Position
+    """The highest floor that an envelope told it."""
     got: set[Position] = field(default_factory=set)
     acked: set[Position] = field(default_factory=set)
     doubtful: set[Position] = field(default_factory=set)
     """Acknowledged before a crash: may come again, need not."""
-    out: set[Position] = field(default_factory=set)
+    out: dict[Position, float] = field(default_factory=dict)
+    """What is on its way, and when it was handed out."""
 
 
 class ModelledSpool:
@@ -40,8 +43,8 @@ class ModelledSpool:
         self.seq = 0
         self.taken: dict[Position, SpooledEnvelope] = {}
         self.seen: dict[str, Seen] = {}
-        self.promised = Position(0, 0)
-        """The highest floor that an appended envelope told."""
+        self.floors: dict[Position, Position] = {}
+        """What each envelope tells whoever gets it."""
         self.excused = 0
         """How many envelopes may be missing: dropped and counted, or only in memory at a crash."""
         self._open()
@@ -58,15 +61,18 @@ class ModelledSpool:
             self.spool.append(item, SCHEMAS)
         except PowerCut:
             self.taken[position] = item  # nothing was promised, but it may be there
+            self.floors[position] = floor
             self.excused += 1
             self._restart()
             return
         self.taken[position] = item
-        self.promised = max(self.promised, floor)
+        self.floors[position] = floor
 
     def take(self, name: str, *, fresh: bool, max_bytes: int = ALL) -> list[SpooledEnvelope]:
         """Hand out, and hold against the model."""
         seen, reader = self.seen[name], self.reader(name)
+        latest = self.clock.monotonic_s() - self.config.redeliver_s
+        seen.out = {position: since for position, since in seen.out.items() if since > latest}
         items = (reader.fresh if fresh else reader.backfill)(max_bytes)
         positions = [item.position for item in items]
         assert positions == sorted(set(positions)), "order inside a lane"
@@ -74,9 +80,10 @@ class ModelledSpool:
             assert self.taken[item.position] == item, "comes out as it went in"
             assert item.position not in seen.out, "handed out twice"
             assert item.position not in seen.acked, "came again after its ack"
-            assert item.position >= self.promised or item.position in seen.doubtful, "a floor lied"
+            assert item.position >= seen.promised or item.position in seen.doubtful, "a floor lied"
+        seen.promised = max([seen.promised, *(self.floors[position] for position in positions)])
         seen.got.update(positions)
-        seen.out.update(positions)
+        seen.out.update(dict.fromkeys(positions, self.clock.monotonic_s()))
         return items
 
     def ack(self, name: str, positions: list[Position]) -> None:
@@ -93,12 +100,12 @@ class ModelledSpool:
             self._restart()
             return
         seen.acked.update(positions)
-        seen.out.difference_update(positions)
+        self._not_out(name, positions)
 
     def release(self, name: str, positions: list[Position]) -> None:
         """Not delivered."""
         self.reader(name).release(positions)
-        self.seen[name].out.difference_update(positions)
+        self._not_out(name, positions)
 
     def attach(self, name: str) -> None:
         """A receiver comes."""
@@ -112,14 +119,11 @@ class ModelledSpool:
             self._restart()
             self.attach(name)
             return
-        self.seen.setdefault(name, Seen(settled))
+        self.seen.setdefault(name, Seen(settled, Position(0, 0)))
 
     def advance(self, seconds: float) -> None:
-        """Time passes; what was out for too long waits again."""
+        """Time passes."""
         self.clock.advance(seconds)
-        if seconds > self.config.redeliver_s:
-            for seen in self.seen.values():
-                seen.out.clear()
 
     def reopen(self) -> None:
         """A clean restart: with a disk that works nothing is lost and nothing acknowledged comes again."""
@@ -152,7 +156,7 @@ class ModelledSpool:
         seen = self.seen[name]
         for fresh in (True, False):
             self.take(name, fresh=fresh)
-        missing = self.taken.keys() - seen.settled - seen.acked - seen.doubtful - seen.out
+        missing = self.taken.keys() - seen.settled - seen.acked - seen.doubtful - seen.out.keys()
         assert len(missing) <= self.excused + self.spool.stats().dropped_items, "lost without being counted"
 
     def check_bounds(self) -> None:
@@ -185,6 +189,10 @@ class ModelledSpool:
     def reader(self, name: str) -> SpoolReader:
         """The receiver's reader."""
         return self.spool.reader(name)
+
+    def _not_out(self, name: str, positions: list[Position]) -> None:
+        for position in positions:
+            self.seen[name].out.pop(position, None)
 
     def _open(self) -> None:
         for seen in self.seen.values():

@@ -124,7 +124,7 @@ def story(spool: ModelledSpool) -> None:
     spool.ack("one", [item.position for item in spool.take("one", fresh=True)][::2])
     spool.reopen()
     spool.attach("two")
-    for round_ in range(12):
+    for round_ in range(7):
         for _ in range(4):
             spool.append(150, (b"schema-one",))
         for name in ("one", "two"):

@@ -200,7 +200,8 @@ class Shipper:
             fresh = self._held.without(items)
             waiting.update(item.position for item in fresh)
             for request in _requests(fresh):
-                await self._exchange(request, waiting, lane)
+                if not await self._exchange(request, waiting, lane):
+                    break  # the others would be asked for the same schemas
         except LinkError:
             self._metrics.failed()
             raise
@@ -208,20 +209,21 @@ class Shipper:
             await self._release(waiting)  # also when cancelled: nothing may stay handed out
         return bool(items)
 
-    async def _exchange(self, items: Sequence[SpooledEnvelope], waiting: set[Position], lane: _Lane) -> None:
+    async def _exchange(self, items: Sequence[SpooledEnvelope], waiting: set[Position], lane: _Lane) -> bool:
+        """One request; False when the hub lacks schemas for some of it. Raises LinkError when nothing came of it."""
         used = {schema_id: None for item in items for schema_id in item.schema_ids}
         sent = await self._records(used)
         if sent.lost:
             items = await self._hold_lost(items, sent.lost, waiting)
         if not items:
-            return
+            return True
         request = encode_request([item.envelope for item in items], sent.records, self._compressor)
         self._metrics.sent(len(request))
         try:
             answer = await self._link.push(request)
         except DecodeError as error:
             await self._too_much(error, items, waiting, lane)
-            return
+            return True
         try:
             reply = decode_reply(answer)
         except DecodeError as error:
@@ -231,6 +233,7 @@ class Shipper:
         await self._settle(reply, bool(needs), [item.position for item in items], waiting)
         if not self._schemas.answered(used, sent, needs):
             raise LinkError(f"hub asks again for schemas that it was sent, {len(needs)} in all")
+        return not needs
 
     async def _records(self, used: Iterable[bytes]) -> SentSchemas:
         """What the hub asked for of the schemas that these batches use."""

@@ -25,7 +25,7 @@ def agent(data: options.Data = None, metrics_port: options.MetricsPort = None, c
 
 def run_agent(settings: Settings) -> None:
     """Run until asked to stop."""
-    run_role(settings.log, lambda stop: _run(settings, stop))
+    run_role(settings.log, lambda stop: _run(settings, stop), uvloop=False)
 
 
 async def _run(settings: Settings, stop: anyio.Event) -> None:

@@ -12,4 +12,4 @@ def hub(data: options.Data = None, listen: options.Listen = None, config: option
 
     settings = options.settings_from(config, data=data, hub__listen=listen)
     options.check_writable(settings.folder)
-    run_role(settings.log, lambda stop: run_hub(settings, stop))
+    run_role(settings.log, lambda stop: run_hub(settings, stop), uvloop=True)

@@ -29,7 +29,7 @@ from peerwatch.serve.server import Server
 from peerwatch.serve.tls import TlsFiles, check_files, own_certificate
 from peerwatch.settings import Settings
 from peerwatch.store.store import Store
-from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger
+from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger, process_registry
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
 
@@ -215,7 +215,7 @@ def _version() -> str:
 
 async def run_hub(settings: Settings, stop: anyio.Event) -> None:
     """Run a hub until `stop`."""
-    role = HubRole(settings, SystemClock(), CollectorRegistry(), samples_itself=False)
+    role = HubRole(settings, SystemClock(), process_registry(), samples_itself=False)
     async with anyio.create_task_group() as tasks:
         await tasks.start(role.run, stop)
         typer.echo(f"peerwatch hub: {role.url}")

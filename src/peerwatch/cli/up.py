@@ -17,4 +17,4 @@ def up(
 
     settings = options.settings_from(config, data=data, hub__listen=listen, agent_http__port=metrics_port)
     options.check_writable(settings.folder)
-    run_role(settings.log, lambda stop: run_up(settings, stop))
+    run_role(settings.log, lambda stop: run_up(settings, stop), uvloop=True)

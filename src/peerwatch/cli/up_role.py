@@ -13,13 +13,13 @@ from peerwatch.cli.hub_role import HubRole
 from peerwatch.links.local import LocalLink
 from peerwatch.model import SystemClock
 from peerwatch.settings import Settings
-from peerwatch.telemetry import CollectorRegistry
+from peerwatch.telemetry import CollectorRegistry, process_registry
 
 
 async def run_up(settings: Settings, stop: anyio.Event) -> None:
     """Run both until `stop`: the agent ends first, so that its last samples still reach the hub."""
     clock = SystemClock()
-    registry = CollectorRegistry()
+    registry = process_registry()
     hub = HubRole(settings, clock, registry, samples_itself=True)
     agent = _local_agent(settings, hub, clock)
     hub_stop = anyio.Event()

@@ -111,7 +111,9 @@ def checked_url(base_url: str) -> str:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
         raise ConfigError(f"hub address {base_url!r}: {error}") from error
-    if not url.host or url.scheme not in ("https", "http") or url.query or url.fragment or url.userinfo:
+    port_fits = url.port is None or 0 < url.port < 65536
+    plain_parts = not (url.query or url.fragment or url.userinfo)
+    if not (url.host and url.scheme in ("https", "http") and port_fits and plain_parts):
         raise ConfigError(f"hub address {base_url!r} is not of the form https://host:port")
     if url.scheme == "http" and not _is_loopback(url.host):
         raise ConfigError(f"hub address {base_url!r}: plain HTTP is for this machine only, use https://")
@@ -133,7 +135,7 @@ def pinned_context(certificate_pem: str) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         context.load_verify_locations(cadata=certificate_pem)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:
         raise ConfigError(f"pinned certificate of {len(certificate_pem)} characters is not PEM: {error}") from error
     return context
 

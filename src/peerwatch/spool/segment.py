@@ -63,6 +63,8 @@ class Segment:
         self.last_lived_ms = 0
         self.writable = True
         self.damaged = False
+        self.torn_bytes = 0
+        """What a write that never finished left behind the last record, until it is cut."""
         self.lost = 0
         """Unreadable stretches met when loading; each was one envelope or more, nobody knows."""
 
@@ -145,9 +147,9 @@ class Segment:
 def load_segment(disk: Disk, number: int) -> Segment:
     """A segment as found on disk: from its seal, or by reading all of it when it has none.
 
-    Damage inside is gone round (`damaged`), a torn tail is left out (`size_bytes` ends before it, and whoever writes
-    next cuts it). Raises CorruptionError when there is damage and no envelope, or the format is not known, StoreError
-    when it cannot be read.
+    Damage inside is gone round (`damaged`), a torn tail is left out (`torn_bytes`).
+    Raises CorruptionError when there is damage and no envelope, or the format is not known, StoreError when it cannot
+    be read.
     """
     segment = Segment(disk, number)
     size = disk.size(segment.name)
@@ -159,6 +161,7 @@ def load_segment(disk: Disk, number: int) -> Segment:
             return segment  # the first write tore: nothing was ever promised
     if not head_is_whole:
         segment.damaged, segment.writable = True, False
+    segment.torn_bytes = size - segment.size_bytes
     if segment.damaged and not segment.entries:
         raise CorruptionError(f"{segment.name}: damaged, and no whole envelope in {size} bytes")
     return segment

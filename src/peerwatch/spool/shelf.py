@@ -44,7 +44,8 @@ class Shelf:
         self._metrics = metrics
         self._segments: list[Segment] = []
         self._number = 0
-        self._loaded = False
+        self._is_loaded = False
+        self._is_mended = False
         self.size_bytes = 0
 
     @property
@@ -71,21 +72,23 @@ class Shelf:
         for segment in found:
             self._segments.append(segment)
             self._ledger.add(segment)
-            self.size_bytes += segment.size_bytes
-        self._loaded = True
+            self.size_bytes += segment.size_bytes + segment.torn_bytes
+        self._is_loaded = True
 
     def mend(self) -> None:
-        """See that files can be made, and cut the torn tail of the newest segment. Raises StoreError.
+        """See that files can be made, and cut torn tails. Raises StoreError.
 
         New records must follow whole ones: a scan would take what is left of a torn one for damage.
         """
         self._disk.write(_PROBE, 0, b"x")
         self._disk.remove(_PROBE)
-        if self._segments and self._segments[-1].writable:
-            newest = self._segments[-1]
-            if self._disk.size(newest.name) > newest.size_bytes:
+        for segment in self._segments:
+            if segment.torn_bytes and not segment.damaged:  # what is damaged is kept as it was found
+                self._disk.truncate(segment.name, segment.size_bytes)
                 self._metrics.torn()
-                self._disk.truncate(newest.name, newest.size_bytes)
+                self.size_bytes -= segment.torn_bytes
+                segment.torn_bytes = 0
+        self._is_mended = True
 
     def write(self, batch: Sequence[Packed], lookup: SchemaLookup, *, new_items: int) -> Segment:
         """Put envelopes at the end, durably if configured, and return where they are. The ledger is told by the caller.
@@ -141,9 +144,14 @@ class Shelf:
                 self._remove(segment)
 
     def _make_ready(self) -> None:
-        """Claim a folder that could not be had at opening. What it may hold was never counted, so it must be empty."""
-        if self._loaded:
-            return
+        """Make up for what could not be done at opening."""
+        if not self._is_loaded:
+            self._claim()
+        if not self._is_mended:
+            self.mend()
+
+    def _claim(self) -> None:
+        """Take a folder that could not be had before. What it may hold was never counted, so it must be empty."""
         try:
             self._disk.prepare()
         except ConfigError as error:
@@ -152,7 +160,7 @@ class Shelf:
             raise StoreError(
                 f"{self._disk.folder} holds segments that could not be read at the start: restart to use them"
             )
-        self._loaded = True
+        self._is_loaded = True
 
     def _load(self, name: str) -> Segment | None:
         if not _SEGMENT_NAME.fullmatch(name):
@@ -257,7 +265,7 @@ class Shelf:
             self._disk.remove(segment.name)
         self._segments.remove(segment)
         self._ledger.remove(segment)
-        self.size_bytes -= segment.size_bytes
+        self.size_bytes -= segment.size_bytes + segment.torn_bytes
 
     def _set_aside(self, name: str) -> None:
         """Keep a damaged file for whoever looks into it; the newest two of them. Raises StoreError."""

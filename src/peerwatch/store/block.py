@@ -12,7 +12,7 @@ import numpy as np
 
 from peerwatch.errors import CorruptionError, StoreError
 from peerwatch.model import Int64Array, Marks
-from peerwatch.store.block_writer import ROW_BITS
+from peerwatch.store.block_writer import CHUNK_TIMELINES, ROW_BITS
 from peerwatch.store.disk import Disk, DiskFile
 from peerwatch.store.footer import END_BYTES, MAGIC, Footer, block_name, decode_footer, footer_size, unseal
 from peerwatch.store.packing import unpack_ints
@@ -137,12 +137,16 @@ class OpenBlock:
 
     def times(self, timeline: int) -> Int64Array:
         """The ticks of a timeline."""
+        chunk, at = divmod(timeline, CHUNK_TIMELINES)
+        return self._cache.get((self._number, "times", chunk), lambda: self._times(chunk))[at]
 
-        def load() -> Columns:
-            offsets = self._directory("timelines", 2)[0]
-            return _unpack(self._chunk(offsets, timeline), 1)
-
-        return self._cache.get((self._number, "times", timeline), load)[0]
+    def _times(self, chunk: int) -> Columns:
+        offsets, counts = self._directory("timelines", 2)
+        ends = np.cumsum(counts[chunk * CHUNK_TIMELINES :][:CHUNK_TIMELINES])
+        together = _unpack(self._chunk(offsets, chunk), 1)[0]
+        if len(together) != ends[-1]:
+            raise CorruptionError(f"{self._file.path}: timelines of chunk {chunk} have {len(together)} ticks")
+        return tuple(np.split(together, ends[:-1]))
 
     def tile(self, tile: int, rows: Int64Array | None = None) -> Tile:
         """A tile, or some rows of it."""

@@ -18,6 +18,7 @@ MAX_COLUMN = 1 << 25  # what a reader makes room for; a block of a million serie
 _COLUMN = struct.Struct("<IBI")  # values, bytes per value, zipped bytes
 
 Bytes = NDArray[np.uint8]
+Mapped = NDArray[np.uint32] | NDArray[np.uint64]
 
 
 class _Codecs(threading.local):
@@ -53,8 +54,11 @@ def zigzag(deltas: Int64Array) -> NDArray[np.uint64]:
     return mapped
 
 
-def unzigzag(mapped: NDArray[np.uint64]) -> Int64Array:
-    """The reverse of `zigzag`."""
+def unzigzag(mapped: Mapped) -> NDArray[np.signedinteger[Any]]:
+    """The reverse of `zigzag`, in the width of what is given."""
+    if mapped.dtype == np.uint32:
+        narrow: NDArray[np.int32] = (mapped >> np.uint32(1)).view(np.int32) ^ -(mapped & np.uint32(1)).view(np.int32)
+        return narrow
     deltas: Int64Array = (mapped >> np.uint64(1)).view(np.int64) ^ -(mapped & np.uint64(1)).view(np.int64)
     return deltas
 
@@ -71,15 +75,14 @@ def to_planes(mapped: NDArray[np.uint64], width: int) -> Bytes:
     return planes
 
 
-def from_planes(planes: Bytes, width: int, count: int) -> NDArray[np.uint64]:
-    """The reverse of `to_planes`."""
+def from_planes(planes: Bytes, width: int, count: int) -> Mapped:
+    """The reverse of `to_planes`; 32 bits wide where that is enough, which halves the work that follows."""
     wide = np.uint32 if width <= 4 else np.uint64
     shaped = planes.reshape(width, count)
-    total = shaped[0].astype(wide)
+    total: Mapped = shaped[0].astype(wide)
     for byte in range(1, width):
         total |= shaped[byte].astype(wide) << wide(8 * byte)
-    numbers: NDArray[np.uint64] = total.astype(np.uint64, copy=False)
-    return numbers
+    return total
 
 
 def pack_ints(column: NDArray[np.signedinteger[Any]]) -> bytes:

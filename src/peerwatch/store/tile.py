@@ -218,10 +218,11 @@ def _decode_integers(
     if len(rows) < len(first):
         planes = planes[:, rows]
     deltas = unzigzag(from_planes(planes, width, len(rows) * ticks)).reshape(len(rows), ticks)
+    numbers: Int64Array = deltas.astype(np.int64)
     if shifts[rows].any():
-        deltas <<= shifts[rows][:, None]
-    deltas[:, 0] = first[rows]
-    return np.cumsum(deltas, axis=1, out=deltas)
+        numbers <<= shifts[rows][:, None]
+    numbers[:, 0] = first[rows]
+    return np.cumsum(numbers, axis=1, out=numbers)
 
 
 def _scale_back(numbers: Int64Array, kinds: Kinds) -> Float64Array:

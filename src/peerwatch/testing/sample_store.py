@@ -45,6 +45,10 @@ class MemorySampleStore:
         """The next `times` appends raise this (a StoreError by default) and store nothing."""
         self._failures += [error or StoreError("the disk does not answer")] * times
 
+    def mend(self) -> None:
+        """Appends work again, whatever was ordered."""
+        self._failures = []
+
     def fail_layout(self, error: Exception | None = None, times: int = 1) -> None:
         """The next `times` new layouts raise this."""
         self._layout_failures += [error or StoreError("the dictionary cannot be written")] * times

@@ -1,0 +1,180 @@
+"""Each batch is numbered, signed and proved once; and what no hub would take is not sealed at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+
+from peerwatch.agent.seal import Sealed, Sealer
+from peerwatch.errors import DecodeError, PeerError, QuotaError
+from peerwatch.model import Batch, BatchBlock, Labels, SampleMatrix, Series
+from peerwatch.spool import Position
+from peerwatch.wire import merkle
+from peerwatch.wire.batch import leaf_content
+from peerwatch.wire.compression import Compressor
+from peerwatch.wire.envelope import Envelope, parse_envelope
+from peerwatch.wire.identity import PrivateKey, Verifier
+from peerwatch.wire.limits import WireLimits
+from peerwatch.wire.run_root import open_run_root
+from peerwatch.wire.schema import Schema, decode_schema
+from tests.collector.kit import EPOCH, batch, series
+from tests.wire.strategies import batches, same_matrix
+
+KEY = PrivateKey(bytes(range(32)))
+FLEET = b"F" * 16
+BOX = Compressor()
+
+
+def _sealer(limits: WireLimits | None = None) -> Sealer:
+    return Sealer(FLEET, KEY.public, KEY, EPOCH, limits or WireLimits())
+
+
+def _read(sealed: Sealed) -> Envelope:
+    envelope = parse_envelope(sealed.item.envelope)
+    envelope.verify(Verifier(KEY.public))
+    return envelope
+
+
+@settings(max_examples=30)
+@given(batches())
+def test_what_is_sealed_can_be_read_with_the_schemas_beside_it(made: Batch) -> None:
+    """Envelope and schema records together are the whole batch; what a sealer refuses it refuses with a reason."""
+    try:
+        sealed = _sealer().seal(made, 123, None)
+    except PeerError as error:
+        event(f"refused: {type(error).__name__}")
+        return
+    schemas = {schema_id: decode_schema(record) for schema_id, record in sealed.schemas.items()}
+    assert sealed.item.schema_ids == tuple(schemas) and sealed.item.time_ms == 123
+    blocks = _read(sealed).open(BOX)
+    for told, block in zip(blocks, made.blocks, strict=True):
+        assert schemas[told.schema_id].series == block.series
+        assert (told.job, told.target) == (block.job, block.target)
+        assert same_matrix(told.matrix, block.matrix)
+
+
+def test_numbers_go_up_by_one() -> None:
+    """From 0 in each epoch; the position in the spool is the signed one."""
+    sealer = _sealer()
+    sealed = [sealer.seal(batch([[1.0]]), 0, None) for _ in range(3)]
+    assert [one.item.position for one in sealed] == [Position(EPOCH, seq) for seq in range(3)]
+    assert [(one.header.epoch, one.header.seq) for one in map(_read, sealed)] == [(EPOCH, seq) for seq in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("floor", "told"),
+    [
+        (None, (EPOCH, 0)),
+        (Position(EPOCH - 9, 4), (EPOCH - 9, 4)),
+        (Position(EPOCH + 1, 0), (EPOCH, 0)),
+        (Position(0, 0), (1, 0)),
+    ],
+)
+def test_the_floor_is_told(floor: Position | None, told: tuple[int, int]) -> None:
+    """The lowest number still to come; never above this one, and no promise stays no promise."""
+    header = _read(_sealer().seal(batch([[1.0]]), 0, floor)).header
+    assert (header.floor_epoch, header.floor_seq) == told
+
+
+def test_a_run_root_proves_64_batches() -> None:
+    """It comes with the 65th, signed, over the leaves of the 64 before it."""
+    sealer = _sealer()
+    made = [batch([[float(number)]], at_ms=EPOCH + number) for number in range(65)]
+    envelopes = [_read(sealer.seal(one, 0, None)) for one in made]
+    assert [bool(one.run_root) for one in envelopes] == [False] * 64 + [True]
+    run = open_run_root(envelopes[-1].run_root, Verifier(KEY.public))
+    assert (run.fleet, run.sender, run.epoch, run.first_seq, run.last_seq) == (FLEET, KEY.public, EPOCH, 0, 63)
+    leaves = [
+        merkle.leaf_hash(leaf_content([Schema.of(one.blocks[0].series).digest], [one.blocks[0].matrix]))
+        for one in made[:64]
+    ]
+    assert run.root == merkle.root(leaves)
+
+
+def test_a_change_of_series_is_told_as_a_change() -> None:
+    """One new container costs its own series, not everybody's."""
+    sealer = _sealer()
+    base = series(*({"c": str(number)} for number in range(100)))
+    more = (*base, *series({"c": "new"}))
+    first = sealer.seal(batch([[1.0]] * 100, of=base), 0, None)
+    second = sealer.seal(batch([[1.0]] * 101, of=more), 0, None)
+    (base_id,), (schema_id,) = first.schemas, second.schemas
+    assert sealer.delta(base_id) is None
+    told = sealer.delta(schema_id)
+    assert told is not None and told[0] == base_id
+    assert len(told[1]) < len(second.schemas[schema_id]) // 20
+    known = decode_schema(first.schemas[base_id])
+    assert decode_schema(told[1], lambda name: known if name == base_id else None).series == more
+
+
+def test_a_change_that_is_no_smaller_is_not_told_as_one() -> None:
+    """Wholly other series: the whole schema is shorter than the change."""
+    sealer = _sealer()
+    sealer.seal(batch([[1.0]], of=series({"a": "1"})), 0, None)
+    second = sealer.seal(batch([[1.0]], of=series({"b": "1"})), 0, None)
+    assert [sealer.delta(schema_id) for schema_id in second.schemas] == [None]
+
+
+def test_targets_do_not_share_their_last_schema() -> None:
+    """A change is told against the schema of the same job and target."""
+    sealer = _sealer()
+    one, two = series(*({"a": str(row)} for row in range(9))), series(*({"b": str(row)} for row in range(9)))
+    sealer.seal(batch([[1.0]] * 9, of=one, target="1"), 0, None)
+    sealer.seal(batch([[1.0]] * 9, of=two, target="2"), 0, None)
+    grown = sealer.seal(batch([[1.0]] * 8, of=one[:8], target="1"), 0, None)
+    told = sealer.delta(*grown.schemas)
+    assert told is not None and told[0] == Schema.of(one).id
+
+
+def _with_label(value: str) -> Batch:
+    return batch([[1.0]], of=(Series(Labels.of(__name__="m", path=value)),))
+
+
+def _falling() -> Batch:
+    made = batch([[1.0, 2.0]])
+    (block,) = made.blocks
+    matrix = SampleMatrix(np.array([2, 1], np.int64), block.matrix.values)
+    return Batch((replace(block, matrix=matrix),))
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "words"),
+    [
+        (Batch(()), DecodeError, "batch of 0 blocks, allowed are 1 to 1000"),
+        (_with_label("x" * 5000), DecodeError, "value of label 'path' of 5000 bytes, limit 4096"),
+        (_with_label("x" * 70_000), DecodeError, "schema of 1 series cannot be written"),
+        (_with_label("/mnt/\udcff"), DecodeError, "schema of 1 series cannot be written.*surrogates"),
+        (batch([[1.0]], of=series({}, {"a": "b"})), DecodeError, "block of 1 rows for 2 series"),
+        (batch([[1.0]], job="j" * 300), DecodeError, "job of 300 bytes, limit 256"),
+        (_falling(), DecodeError, "times of a block do not rise"),
+        (batch([[float(one) for one in range(20_001)]]), DecodeError, "1 series x 20001 ticks"),
+    ],
+)
+def test_what_no_hub_would_take_is_not_sealed(bad: Batch, kind: type[PeerError], words: str) -> None:
+    """It says why, uses no number, and the next batch is as if it had not been."""
+    sealer = _sealer()
+    with pytest.raises(kind, match=words):
+        sealer.seal(bad, 0, None)
+    assert sealer.seal(batch([[1.0]]), 0, None).item.position == Position(EPOCH, 0)
+
+
+def test_a_batch_of_too_many_bytes_is_not_sealed() -> None:
+    """Before and after compression, with the limit."""
+    noise = np.random.default_rng(1).random((100, 10))
+    made = batch(noise.tolist())
+    with pytest.raises(QuotaError, match=r"batch body of \d+ bytes, limit 1000"):
+        _sealer(WireLimits(max_body_bytes=1000)).seal(made, 0, None)
+    with pytest.raises(QuotaError, match=r"batch envelope of \d+ bytes, limit 4000"):
+        _sealer(WireLimits(max_envelope_bytes=4000)).seal(made, 0, None)
+
+
+def test_holes_are_sealed() -> None:
+    """A series that is absent from some ticks stays absent."""
+    presence = np.array([[True, False], [True, True]])
+    matrix = SampleMatrix(np.array([1, 2], np.int64), np.array([[1.0, 0.0], [2.0, 3.0]]), presence)
+    made = Batch((BatchBlock(series({"a": "1"}, {"a": "2"}), matrix),))
+    (block,) = _read(_sealer().seal(made, 0, None)).open(BOX)
+    assert same_matrix(block.matrix, matrix)
