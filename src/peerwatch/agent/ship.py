@@ -56,8 +56,11 @@ class ShipConfig:
     backfill_bytes: int = 2 << 20
     """A day of one host in ten rounds, each well within a hub's limits."""
     retry_first_s: float = 0.5
+    """The first wait after a failure."""
     retry_most_s: float = 30.0
+    """Waits double up to this."""
     retry_jitter_s: float = 2.0
+    """Added by chance, up to this."""
     wait_most_s: float = 300.0
     """The longest wait that is believed, so that nobody on the way can put an agent to sleep."""
     idle_s: float = 5.0
@@ -125,6 +128,7 @@ class Shipper:
         self._held = Held()
         self._wake = anyio.Event()
         self._fresh_flows = anyio.Event()
+        self._acked = 0
         self.last_ack_ms = 0
         made = metrics or ShipMetrics(registry)
         self._metrics = made.of(receiver, lambda: self.pending, lambda: len(self._held))
@@ -192,13 +196,15 @@ class Shipper:
         if not lane.leads:
             await self._fresh_flows.wait()
             return await self._deliver(lane)
+        acked = self._acked
         try:
             progressed = await self._deliver(lane)
         except LinkError:
             if self._fresh_flows.is_set():  # else somebody may wait for this very event
                 self._fresh_flows = anyio.Event()
             raise
-        self._fresh_flows.set()
+        if not progressed or self._acked > acked:  # a hub that asks for schemas has taken nothing yet
+            self._fresh_flows.set()
         return progressed
 
     def _wait_of(self, error: Exception) -> bool | float:
@@ -310,6 +316,7 @@ class Shipper:
         await _from_spool(self._reader.ack, body.epoch, body.runs)
         acked = {one for one in waiting if any(one.epoch == body.epoch and a <= one.seq <= b for a, b in body.runs)}
         waiting -= acked
+        self._acked += len(acked)
         self._metrics.batches("acknowledged", len(acked))
         self.last_ack_ms = self._clock.now_ms()
         self._keeper.heard_of(body.roster_version)

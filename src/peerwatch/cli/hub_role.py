@@ -90,21 +90,23 @@ class HubRole:
         refusal = stats.refusal or self._watched.refusal
         return Readiness(refusal is None, refusal or "ok", reporting)
 
+    def parts(self) -> HubParts:
+        """What this hub serves."""
+        return HubParts(
+            collector=self.collector,
+            authority=self.authority,
+            registry=self._registry,
+            readiness=self.readiness,
+            snapshot=self._snapshot,
+            addresses=self._invite_addresses(),
+            tls_pin=self.tls.pin() if self.tls else b"",
+            max_request_bytes=self._settings.collector.limits.max_request_bytes,
+            routes=self._query.routes,
+        )
+
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop` is set; then take nothing more, finish, make everything durable and let go."""
-        app = HubApp(
-            HubParts(
-                collector=self.collector,
-                authority=self.authority,
-                registry=self._registry,
-                readiness=self.readiness,
-                snapshot=self._snapshot,
-                addresses=self._invite_addresses(),
-                tls_pin=self.tls.pin() if self.tls else b"",
-                max_request_bytes=self._settings.collector.limits.max_request_bytes,
-                routes=self._query.routes,
-            )
-        )
+        app = HubApp(self.parts())
         gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
         public = Server(gate, self.listener, self.tls, drain_s=self._settings.hub.drain_s)
         private = Server(app, self._unix, None, drain_s=self._settings.hub.drain_s)
