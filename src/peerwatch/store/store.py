@@ -150,7 +150,7 @@ class Store:
         self._metrics.samples.inc(sum(part.matrix.sample_count for entry in entries for part in entry.parts))
 
     def _adopt(self, entry: EnvelopeEntry | RowsEntry) -> EnvelopeEntry | RowsEntry:
-        """The entry with layouts as they are known now: it goes to the WAL with these ids, never with forgotten ones."""
+        """The entry with layouts as they are known now: the WAL gets these ids, never forgotten ones."""
         persist = isinstance(entry, EnvelopeEntry)
         parts = tuple(Part(self._dictionary.adopt(part.layout, persist), part.matrix) for part in entry.parts)
         return replace(entry, parts=parts)
