@@ -47,7 +47,8 @@ def spike_workload(
 ) -> tuple[Callable[[int], tuple[Series, ...]], Callable[[int, int, int], tuple[Int64Array, Float64Array]]]:
     """A generator with the functions `series_meta` and `gen_agent`, given by path."""
     spec = importlib.util.spec_from_file_location("given_workload", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     meta = module.series_meta()
@@ -131,9 +132,7 @@ def run(
     compaction = cpu(lambda: [None for _ in iter(store.compact, False)])
     stats = store.stats()
     million = count / 1e6
-    print(
-        f"{agents} agents x {len(layouts[0].series)} series x {hours} h, {ticks} ticks per entry: {million:.1f} M samples"
-    )
+    print(f"{agents} agents x {len(layouts[0].series)} series x {hours} h, {ticks} ticks per entry: {million:.1f} M")
     print(f"register a layout    {registering / agents * 1e3:8.2f} ms CPU")
     print(f"append               {statistics.median(append) * 1e6:8.2f} us CPU per entry (median of {flushes})")
     print(f"append               {sum(append) / len(append) * entries_made / million:8.4f} CPU-s per M samples")
@@ -142,7 +141,8 @@ def run(
     print(f"after flush          {flushed.disk_bytes / count:8.3f} bytes per sample in {flushed.blocks} blocks")
     blocks = sum(path.stat().st_size for path in (folder / "blocks").iterdir())
     print(
-        f"after compaction     {blocks / count:8.3f} bytes per sample in {stats.blocks} blocks (all files {stats.disk_bytes / count:.3f})"
+        f"after compaction     {blocks / count:8.3f} bytes per sample in {stats.blocks} blocks, "
+        f"{stats.disk_bytes / count:.3f} with all other files"
     )
     reads(store, layouts[0].series, hours)
     store.close()

@@ -138,7 +138,9 @@ class Store:
                 self._refuse_if_full()
                 layouts = [self._adopt(entry) for entry in entries]
                 self._dictionary.sync()
-                self._wal.append([encode_entry(entry) for entry in entries])
+                self._wal.append(
+                    [encode_entry(entry, ids, self._dictionary) for entry, ids in zip(entries, layouts, strict=True)]
+                )
             except StoreError:
                 self._metrics.refused.inc()
                 raise
@@ -257,6 +259,10 @@ class Store:
     def retain(self) -> int:
         """Drop what is older than retention allows, or too much; returns how many blocks went. Raises StoreError."""
         return self._upkeep.retain()
+
+    def snapshot(self, target: Path) -> None:
+        """A consistent copy in `target`, which must not exist, while the store runs. Raises StoreError."""
+        self._upkeep.snapshot(target)
 
     def stats(self) -> StoreStats:
         """The state in numbers."""
