@@ -84,7 +84,9 @@ def test_a_full_disk_refuses_and_nothing_is_lost_when_space_returns(
     eventually(fleet.is_ready, "the hub stores again", 30)
     time.sleep(3)
     assert undelivered(finish(pusher)) == {}
-    during = [one for ledger in fleet.ledgers().values() for one in ledger.sealed.values() if refused_s < one.at_s < freed_s]
+    during = [
+        one for ledger in fleet.ledgers().values() for one in ledger.sealed.values() if refused_s < one.at_s < freed_s
+    ]
     early = [at for ledger in fleet.ledgers().values() for at in ledger.acked.values() if refused_s + 2 < at < freed_s]
     verdict = fleet.compare()
     print(f"sealed while full={len(during)} acknowledged={verdict.acknowledged} answered={verdict.answered}")  # noqa: T201
