@@ -7,7 +7,7 @@ import math
 import pytest
 
 from peerwatch.cli import agents, query
-from peerwatch.cli.answer_table import print_answer, series_text, sparkline
+from peerwatch.cli.answer_table import by_time, print_answer, series_text, sparkline
 from peerwatch.errors import ConfigError
 
 
@@ -93,3 +93,9 @@ def test_a_label_that_looks_like_markup_is_printed_as_it_is(capsys: pytest.Captu
 def test_no_label_steers_the_terminal() -> None:
     """Escape sequences come out as codes."""
     assert series_text({"a": "\x1b[2J\r"}) == '{a="\\x1b[2J\\r"}'
+
+
+def test_a_sparkline_shows_gaps_where_they_were() -> None:
+    """Samples fall into equal spans of time; a span without one is a space, not closed up."""
+    samples = [(0.0, 1.0), (10.0, 2.0), (70.0, 8.0), (80.0, 9.0)]
+    assert sparkline(by_time(samples, 0.0, 80.0, 8)) == "▁▂     █"

@@ -26,7 +26,7 @@ def print_answer(answer: Any) -> None:
     elif kind == "vector":
         console.print(_vector_table(result))
     else:
-        console.print(_matrix_table(result))
+        console.print(_matrix_table(result, console.width))
 
 
 def _vector_table(result: list[Any]) -> Table:
@@ -37,19 +37,32 @@ def _vector_table(result: list[Any]) -> Table:
     return table
 
 
-def _matrix_table(result: list[Any]) -> Table:
+def _matrix_table(result: list[Any], width: int) -> Table:
     table = Table("series", box=None)
-    for title in ("", "min", "max", "last"):
-        table.add_column(title, justify="left" if not title else "right")
+    table.add_column("", no_wrap=True)
+    for title in ("min", "max", "last"):
+        table.add_column(title, justify="right", no_wrap=True)
+    first = min(one["values"][0][0] for one in result)
+    last = max(one["values"][-1][0] for one in result)
+    most = max(len(one["values"]) for one in result)
+    cells = max(1, min(most, width // 2 - 10))  # the labels and three numbers need the other half
     for one in result:
         values = [float(value) for _, value in one["values"]]
         finite = [value for value in values if math.isfinite(value)] or [math.nan]
         numbers = (f"{number:.4g}" for number in (min(finite), max(finite), values[-1]))
-        table.add_row(Text(series_text(one["metric"])), sparkline(values), *numbers)
-    first = min(one["values"][0][0] for one in result)
-    last = max(one["values"][-1][0] for one in result)
+        shown = by_time([(at, float(value)) for at, value in one["values"]], first, last, cells)
+        table.add_row(Text(series_text(one["metric"])), sparkline(shown), *numbers)
     table.caption = f"{_clock(first)} to {_clock(last)}"
     return table
+
+
+def by_time(samples: list[tuple[float, float]], first: float, last: float, cells: int) -> list[float]:
+    """The samples in `cells` equal spans of time, the last of each; NaN where a span has none, so that gaps show."""
+    found = [math.nan] * cells
+    length = (last - first) or 1.0
+    for at, value in samples:
+        found[min(cells - 1, int((at - first) / length * cells))] = value
+    return found
 
 
 def sparkline(values: list[float]) -> str:

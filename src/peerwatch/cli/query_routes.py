@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import anyio
 from starlette.routing import BaseRoute
 
+import peerwatch
 from peerwatch.cli.engine_client import EngineClient
 from peerwatch.dashboard import Live
 from peerwatch.dashboard import routes as dashboard_routes
@@ -18,8 +19,6 @@ from peerwatch.query.engine import Engine
 from peerwatch.query.prometheus import PrometheusApi
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
-
-_COMPATIBLE_WITH = "3.5.0"  # clients read the Prometheus version here and choose what to send by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +45,5 @@ def query_parts(store: Store, clock: Clock, registry: CollectorRegistry) -> Quer
     engine = Engine(store, clock=clock)
     client = EngineClient(engine)
     live = Live(DashboardConfig(), client, clock, registry, boot=secrets.token_hex(4))
-    api = PrometheusApi(store, engine, clock, version=_COMPATIBLE_WITH)
+    api = PrometheusApi(store, engine, clock, version=peerwatch.__version__)
     return QueryParts([*api_routes(api), *dashboard_routes(live, clock)], client, live, anyio.CancelScope())

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from peerwatch.errors import CancelledQueryError, ParseError, PeerwatchError, QueryError, StoreError
-from peerwatch.model import Clock, Labels, Matcher, SeriesSet, SystemClock
+from peerwatch.model import Clock, Labels, Matcher, MetricType, SeriesSet, SystemClock
 from peerwatch.query.engine import Engine
 from peerwatch.query.functions.label import valid_label_name
 from peerwatch.query.gotext import quote
@@ -49,9 +49,13 @@ class SeriesLister(Protocol):
 class MetadataSource(Protocol):
     """A source that knows what metrics mean."""
 
-    def metadata(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
-        """For each metric: type, help and unit, once per variant."""
+    def metadata(self) -> Mapping[str, tuple[MetricType, str, str]]:
+        """Type, help and unit by metric name."""
         ...
+
+
+def _meaning(kind: MetricType, help_: str, unit: str) -> dict[str, str]:
+    return {"type": kind.name.lower().replace("_", ""), "help": help_, "unit": unit}
 
 
 class PrometheusApi:
@@ -141,7 +145,7 @@ class PrometheusApi:
         if not isinstance(self._source, MetadataSource):
             return success(b"{}")
         wanted = first(form, "metric")
-        known = {name: list(rows) for name, rows in self._source.metadata().items() if wanted in ("", name)}
+        known = {name: [_meaning(*row)] for name, row in self._source.metadata().items() if wanted in ("", name)}
         try:
             limit = int(first(form, "limit") or -1)
         except ValueError as error:
