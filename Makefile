@@ -6,7 +6,7 @@ ARGS ?=
 PROMETHEUS ?= v0.315.0
 VICTORIA ?= v1.150.0
 
-.PHONY: up test check bench bench-peers web proto wheel clean
+.PHONY: up test check bench bench-peers web web-test proto wheel clean
 
 up: $(VENV)/.run web  ## install into .venv and watch this machine
 	$(BIN)/peerwatch up $(ARGS)
@@ -36,6 +36,9 @@ bench-peers:  ## build recent servers to compare with (needs Go): then PEERWATCH
 
 web: $(VENV)/.run  ## build the page into the package
 	$(BIN)/python web/build.py $(ARGS_WEB)
+
+web-test: $(VENV)/.run  ## types and unit tests of the page's own source
+	$(BIN)/python web/build.py --test
 
 wheel: $(VENV)/.dev  ## a wheel with the page in it
 	$(BIN)/python web/build.py --strict

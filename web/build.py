@@ -48,7 +48,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strict", action="store_true", help="end with 1 when the page cannot be built")
     parser.add_argument("--force", action="store_true", help="build even when no source has changed")
+    parser.add_argument("--test", action="store_true", help="check types and run the page's own tests instead")
     args = parser.parse_args()
+    if args.test:
+        return test()
     digest = source_digest(WEB)
     if not args.force and is_current(STATIC, digest):
         say("the page is up to date")
@@ -62,9 +65,8 @@ def main() -> int:
     return 0
 
 
-def build(digest: str) -> None:
-    """Install what the build needs, build beside the old page, and put the new one in its place."""
-    started = time.monotonic()
+def prepare() -> tuple[Node, dict[str, str]]:
+    """Node and the environment for its programs, once the page's packages are installed. Raises BuildError."""
     node = node_on_path() or node_of_package()
     say(f"Node {node.version} ({node.node})")
     env = os.environ | {"PATH": f"{node.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -75,6 +77,27 @@ def build(digest: str) -> None:
         # No install scripts: nothing here needs one, and a package must not run code just by being fetched.
         run([*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], env, _INSTALL_S, "npm ci")
         installed.write_text(lock)
+    return node, env
+
+
+def test() -> int:
+    """svelte-check, the compiler, and the page's unit tests; 1 when one of them finds something."""
+    try:
+        node, env = prepare()
+    except BuildError as error:
+        say(str(error))
+        return 1
+    results = [
+        subprocess.run([*node.npm, "run", name], cwd=WEB, env=env, timeout=_BUILD_S, check=False).returncode
+        for name in ("check", "test")
+    ]
+    return int(any(results))
+
+
+def build(digest: str) -> None:
+    """Build beside the old page, and put the new one in its place. Raises BuildError."""
+    started = time.monotonic()
+    node, env = prepare()
     staging = WEB / "node_modules" / ".staging"
     shutil.rmtree(staging, ignore_errors=True)
     say("building (vite)")

@@ -41,8 +41,6 @@ def test_paths_are_quoted_as_systemd_reads_them() -> None:
 
 def test_installing_writes_the_unit_and_says_what_is_left_to_do(tmp_path: Path) -> None:
     """Where systemd does not run, the command that starts it is named."""
-    if Path("/run/systemd/system").is_dir():
-        pytest.skip("this machine runs systemd: its services are not ours to change")
     said = install(tmp_path / "data", None, tmp_path / "units")
     assert said.startswith(f"wrote {tmp_path}/units/{UNIT}; ") and f"systemctl enable --now {UNIT}" in said
     service = _parsed((tmp_path / "units" / UNIT).read_text())["Service"]

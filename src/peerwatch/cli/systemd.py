@@ -66,12 +66,12 @@ def install(data: Path, config: Path | None, folder: Path = _SYSTEM_FOLDER) -> s
         (folder / UNIT).write_text(unit_text(command, data.resolve()))
     except OSError as error:
         raise ConfigError(f"cannot write {folder / UNIT}: {error.strerror}") from error
-    return f"wrote {folder / UNIT}; {_enable()}"
+    return f"wrote {folder / UNIT}; {_enable(folder)}"
 
 
-def _enable() -> str:
+def _enable(folder: Path) -> str:
     systemctl = shutil.which("systemctl")
-    if systemctl is None or not Path("/run/systemd/system").is_dir():
+    if systemctl is None or folder != _SYSTEM_FOLDER or not Path("/run/systemd/system").is_dir():
         return f"systemd does not run here; where it does: systemctl enable --now {UNIT}"
     for arguments in (["daemon-reload"], ["enable", "--now", UNIT]):
         done = subprocess.run([systemctl, *arguments], capture_output=True, text=True, timeout=60, check=False)
