@@ -16,6 +16,8 @@ import httpx
 
 ROOT = Path(__file__).parents[2]
 START_S = 40.0  # a loaded two-core machine imports and opens everything within this
+QUICK = {"PEERWATCH_AGENT_SAMPLE_INTERVAL_S": "1", "PEERWATCH_AGENT_REPORT_INTERVAL_S": "1"}
+"""Samples every second, so that stories need not wait for them."""
 _LOG_TAIL_CHARS = 6_000
 T = TypeVar("T")
 
@@ -130,9 +132,10 @@ class Processes:
         )
 
     def up(self, data: str = "hub", *arguments: str, extra: Mapping[str, str] | None = None) -> Running:
-        """`peerwatch up` on free ports of loopback, ready to be asked."""
+        """`peerwatch up` on free ports of loopback, sampling every second, ready to be asked."""
         free = ["--listen", "127.0.0.1:0", "--metrics-port", "0"]
-        running = self.start("up", "--data", str(self.folder / data), *free, *arguments, extra=extra)
+        settings = {**QUICK, **(extra or {})}
+        running = self.start("up", "--data", str(self.folder / data), *free, *arguments, extra=settings)
         running.url()
         return running
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 def test_query_prints_a_table_for_people_and_json_for_programs(processes: Processes) -> None:
     """An instant query, a range with its sparkline, an empty answer, and a query that is wrong."""
-    url = processes.up(extra={"PEERWATCH_AGENT_SAMPLE_INTERVAL_S": "1"}).url()
+    url = processes.up().url()
     data = str(processes.folder / "hub")
     eventually(lambda: value(url, "node_boot_time_seconds"), "samples come in", 30)
     table = processes.run("query", "node_boot_time_seconds", "--data", data)

@@ -11,7 +11,7 @@ import pytest
 
 from peerwatch.fleet.invite import Invite, decode_token, encode_token
 from peerwatch.links.https import pinned_context
-from tests.e2e.processes import Processes, Running, ask, eventually, value
+from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ def _invite(processes: Processes, *arguments: str, hub: str = "hub") -> str:
 
 def _join(processes: Processes, token: str, data: str = "second", *arguments: str) -> Running:
     free = ["--data", str(processes.folder / data), "--metrics-port", "0"]
-    return processes.start("join", token, *free, *arguments)
+    return processes.start("join", token, *free, *arguments, extra=QUICK)
 
 
 def _refusal(processes: Processes, token: str, data: str = "other") -> str:
@@ -57,7 +57,7 @@ def test_a_joined_machine_goes_on_with_peerwatch_agent(processes: Processes) -> 
     for _ in range(2):  # the answer may get lost: the same machine asks again and gets the same name
         done = processes.run("join", token, "--no-run", "--data", folder)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"joined as third, reporting to {url}"), done
-    processes.start("agent", "--data", folder, "--metrics-port", "0")
+    processes.start("agent", "--data", folder, "--metrics-port", "0", extra=QUICK)
     eventually(lambda: value(url, 'node_boot_time_seconds{instance="third"}'), "the third machine is shown", 40)
 
 

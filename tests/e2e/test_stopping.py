@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.processes import Processes, Running, ask, eventually
+from tests.e2e.processes import QUICK, Processes, Running, ask, eventually
 
 pytestmark = pytest.mark.e2e
-QUICK = {"PEERWATCH_AGENT_SAMPLE_INTERVAL_S": "1", "PEERWATCH_AGENT_REPORT_INTERVAL_S": "1"}
 
 
 def _times(url: str) -> list[float]:
@@ -23,7 +22,7 @@ def _times(url: str) -> list[float]:
 
 
 def _grown(processes: Processes, count: int) -> tuple[Running, list[float]]:
-    running = processes.up(extra=QUICK)
+    running = processes.up()
     url = running.url()
     return running, eventually(lambda: times if len(times := _times(url)) >= count else None, "samples come in", 40)
 
@@ -43,7 +42,7 @@ def test_sigterm_delivers_what_was_sampled_and_a_restart_shows_all_of_it(process
     assert running.stop(10) == 0
     (stopped,) = [json.loads(line) for line in running.log.splitlines() if "agent stopped" in line]
     assert stopped["undelivered_batches"] == 0
-    again = processes.up(extra=QUICK).url()
+    again = processes.up().url()
     after = eventually(lambda: _times(again), "the store answers again", 20)
     kept = [time_s for time_s in after if time_s <= asked_s]
     assert set(before) <= set(kept) and len(set(after)) == len(after)
@@ -64,8 +63,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(processes: Processes) -
     running, before = _grown(processes, 4)
     folder = str(processes.folder / "hub")
     running.stop(10)
-    slow = {**QUICK, "PEERWATCH_HUB_DRAIN_S": "9"}
-    running = processes.up(extra=slow)
+    running = processes.up(extra={"PEERWATCH_HUB_DRAIN_S": "9"})
     with _hanging_push(running.url()):
         eventually(lambda: len(set(_times(running.url())) - set(before)) >= 2, "samples come in", 30)
         before = _times(running.url())
@@ -76,7 +74,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(processes: Processes) -
         assert running.end(5) == 128 + signal.SIGTERM
         assert time.monotonic() - began < 1
     assert "stopping at once" in running.log, folder
-    again = processes.up(extra=QUICK).url()
+    again = processes.up().url()
     assert set(before) <= set(eventually(lambda: _times(again), "the store answers again", 20))
 
 

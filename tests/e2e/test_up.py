@@ -28,7 +28,8 @@ def _stat(name: str) -> int:
 def test_a_query_about_this_host_answers_what_proc_shows(processes: Processes) -> None:
     """Constants are equal, moving values lie between two looks at /proc, and all of it bears this host's name."""
     before = _stat("ctxt")
-    url = processes.up().url()
+    free = ["--listen", "127.0.0.1:0", "--metrics-port", "0"]
+    url = processes.start("up", "--data", str(processes.folder / "hub"), *free).url()  # with all its defaults
     memory = eventually(lambda: value(url, "node_memory_MemTotal_bytes"), "memory is shown", 30)
     assert memory == _meminfo("MemTotal")
     assert value(url, "node_boot_time_seconds") == _stat("btime")
@@ -42,7 +43,7 @@ def test_a_query_about_this_host_answers_what_proc_shows(processes: Processes) -
 
 def test_the_load_is_the_one_of_proc_within_a_tick(processes: Processes) -> None:
     """node_load1 equals /proc/loadavg at some moment of the last tick."""
-    url = processes.up(extra={"PEERWATCH_AGENT_SAMPLE_INTERVAL_S": "1", "PEERWATCH_AGENT_REPORT_INTERVAL_S": "1"}).url()
+    url = processes.up().url()
     seen: set[float] = set()
 
     def equal() -> bool:
@@ -54,7 +55,7 @@ def test_the_load_is_the_one_of_proc_within_a_tick(processes: Processes) -> None
 
 def test_connections_are_counted_by_state_and_family(processes: Processes) -> None:
     """A listening socket more is one more in tcp_connections{state="listen"}."""
-    url = processes.up(extra={"PEERWATCH_AGENT_SAMPLE_INTERVAL_S": "1", "PEERWATCH_AGENT_REPORT_INTERVAL_S": "1"}).url()
+    url = processes.up().url()
     expr = 'tcp_connections{state="listen",family="ipv4"}'
     eventually(lambda: value(url, expr), "listening sockets are counted", 30)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(50)]
