@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peerwatch.agent.ship import Link, ShipConfig
+from peerwatch.agent.ship import Link
 from peerwatch.agent.ship_metrics import ShipMetrics
 from peerwatch.errors import DecodeError, LinkError
 from peerwatch.fleet.keys import load_key
@@ -174,13 +176,13 @@ class Forger:
         raise LinkError("no")
 
 
-def _pending_after(world: World, link: Link, **more: bytes) -> tuple[int, float]:
+def _pending_after(world: World, link: Link, hub: bytes = b"") -> tuple[int, float]:
     """(pending batches, acks not believed) after a push over this link."""
     registry = CollectorRegistry()
     left = []
 
     async def story() -> None:
-        left.append(await world.shipper(link, registry=registry, **more).drain(5.0))
+        left.append(await world.shipper(link, registry=registry, hub=hub).drain(5.0))
 
     world.tell(story)
     name = "peerwatch_ship_batches_total"
@@ -206,7 +208,7 @@ def test_an_ack_of_a_stranger_is_not_believed(world: World) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"sender": b"s" * 32}, {"fleet": b"f" * 16}])
-def test_an_ack_for_somebody_else_is_not_believed(world: World, changes: dict[str, bytes]) -> None:
+def test_an_ack_for_somebody_else_is_not_believed(world: World, changes: dict[str, Any]) -> None:
     """Though the hub did sign it."""
     world.produce(3)
     assert _pending_after(world, Forger(world, *_hub_keys(world), **changes)) == (3, 1)
@@ -285,7 +287,7 @@ def test_an_agent_learns_of_a_hub_that_it_did_not_know(world: World) -> None:
 
 def test_a_new_roster_is_looked_at_once_for_many_acks(make_world: MakeWorld) -> None:
     """Every enrolment anywhere raises its version: a fleet that joins must not drown its hub in looks."""
-    world = make_world(config=ShipConfig(**{**_as_dict(QUICK), "membership_gap_s": 60.0}))
+    world = make_world(config=replace(QUICK, membership_gap_s=60.0))
     recorder = Recorder(world.link())
 
     async def story() -> None:
@@ -297,10 +299,6 @@ def test_a_new_roster_is_looked_at_once_for_many_acks(make_world: MakeWorld) -> 
 
     world.tell(story)
     assert recorder.looks == 1
-
-
-def _as_dict(config: ShipConfig) -> dict[str, float]:
-    return {name: getattr(config, name) for name in ShipConfig.__slots__}
 
 
 # --- refusals

@@ -72,7 +72,7 @@ def test_a_series_is_written_as_promql_writes_it() -> None:
                 "resultType": "matrix",
                 "result": [{"metric": {"__name__": "x"}, "values": [[0, "1"], [60, "NaN"], [120, "3"]]}],
             },
-            ["{}", "▁ █", "min", "max", "last"],
+            ["x", "▁ █", "min", "max", "last"],
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,28 @@ def processes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Proces
     request.node.stash[_PROCESSES] = made
     yield made
     made.end_all()
+
+
+_TMPFS_BYTES = 48 << 20
+_MOUNT = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--mount",
+    "sh",
+    "-c",
+    f'mkdir -p "$0" && mount -t tmpfs -o size={_TMPFS_BYTES} tmpfs "$0" && exec "$@"',
+)
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> tuple[str, ...]:
+    """The start of a command: a folder and a program follow, which then sees a small file system of its own there."""
+    folder = tmp_path / "probe"
+    done = subprocess.run([*_MOUNT, str(folder), "true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no small file system to be had: {done.stderr.strip()}")
+    return _MOUNT
 
 
 @pytest.hookimpl(wrapper=True)

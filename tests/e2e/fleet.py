@@ -72,9 +72,13 @@ class Fleet:
         hub.wait_for(r"peerwatch hub: http")
         eventually(self.is_alive, "the hub answers", 30)
 
-    def push(self, names: list[str], **plan: Any) -> Running:
-        """Start one process with these agents. The hub must be up."""
-        with HubClient("", self.folder) as hub:
+    def is_ready(self) -> bool:
+        """Whether the hub says that it can store and answer."""
+        return httpx.get(f"{self.url}/health/ready", trust_env=False, timeout=5).status_code == 200
+
+    def push(self, names: list[str], *, socket_folder: Path | None = None, **plan: Any) -> Running:
+        """Start one process with these agents. The hub must be up; `socket_folder` is where its socket is seen."""
+        with HubClient("", socket_folder or self.folder) as hub:
             tokens = {
                 name: hub.post("/api/v1/admin/invites", {"name": name, "addresses": [self.url]})["token"]
                 for name in names

@@ -156,6 +156,7 @@ class ModelledSpool:
         seen = self.seen[name]
         for fresh in (True, False):
             self.take(name, fresh=fresh)
+        assert self.reader(name).pending().count == len(seen.out), "pending is what is not acknowledged"
         missing = self.taken.keys() - seen.settled - seen.acked - seen.doubtful - seen.out.keys()
         assert len(missing) <= self.excused + self.spool.stats().dropped_items, "lost without being counted"
 

@@ -78,6 +78,13 @@ class MemoryDisk(Disk):
             self._open, self._locked = {}, set()
             self.fault, self.off = None, False
 
+    def twin(self) -> MemoryDisk:
+        """Another disk with the same content, all of it durable, nothing open."""
+        other = MemoryDisk(self._rng.getrandbits(30))
+        for path, data in self.files().items():
+            other._names[path] = other._durable[path] = _Inode(bytearray(data), data)
+        return other
+
     def flip(self, path: Path, offset: int, mask: int) -> None:
         """Damage one byte, behind the program's back."""
         inode = self._names[path]

@@ -12,7 +12,7 @@ from peerwatch import __version__
 from peerwatch.errors import ConfigError, PeerwatchError
 
 # Each is a module of this package with a function, or a group of commands `app`, of the same name.
-COMMANDS = ("up", "hub", "agent", "invite", "join", "agents", "query", "health", "snapshot", "token")
+COMMANDS = ("up", "hub", "agent", "invite", "join", "agents", "query", "health", "snapshot", "fsck", "token")
 
 
 def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:

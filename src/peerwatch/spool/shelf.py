@@ -76,9 +76,10 @@ class Shelf:
         self._is_loaded = True
 
     def mend(self) -> None:
-        """See that files can be made, and cut torn tails. Raises StoreError.
+        """See that files can be made, cut torn tails, and keep the limits. Raises StoreError.
 
-        New records must follow whole ones: a scan would take what is left of a torn one for damage.
+        Removals are not synced, so a power cut may bring segments back: what the floor covers is not sent again, and
+        the rest does no harm but for its size.
         """
         self._disk.write(_PROBE, 0, b"x")
         self._disk.remove(_PROBE)
@@ -88,6 +89,7 @@ class Shelf:
                 self._metrics.torn()
                 self.size_bytes -= segment.torn_bytes
                 segment.torn_bytes = 0
+        self._make_room(0, 0)
         self._is_mended = True
 
     def write(self, batch: Sequence[Packed], lookup: SchemaLookup, *, new_items: int) -> Segment:
@@ -128,7 +130,6 @@ class Shelf:
         if items:
             self._metrics.dropped(reason, items, size_bytes)
             _log.warning("spool segment dropped", reason=reason, items=items, size_bytes=size_bytes)
-            self._disk.sync_folder()  # receivers will be told that it never comes: a crash must not bring it back
         return True
 
     def expire(self, lived_ms: int) -> None:

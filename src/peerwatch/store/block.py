@@ -62,8 +62,8 @@ def open_block(disk: Disk, folder: Path, number: int, cache: PageCache) -> Block
     try:
         end = disk.pread(file, END_BYTES, max(0, size - END_BYTES))
         length = footer_size(end)
-        if length + END_BYTES + len(MAGIC) > size or disk.pread(file, len(MAGIC), 0) != MAGIC:
-            raise CorruptionError("its start is not that of a block")
+        if length + END_BYTES + len(MAGIC) > size:
+            raise CorruptionError(f"a footer of {length} bytes in a file of {size}")
         footer = decode_footer(disk.pread(file, length, size - END_BYTES - length), end)
     except CorruptionError as error:
         raise CorruptionError(f"{path}: {error}") from error
@@ -81,7 +81,7 @@ class OpenBlock:
         self._disk = disk
         self._file = file
         self._number = number
-        self._footer = footer
+        self.footer = footer
         self._cache = cache
 
     # ---- index
@@ -171,7 +171,7 @@ class OpenBlock:
 
     def names(self) -> Iterator[bytes]:
         """Dictionary records of the block's series, in chunks; only compacted blocks carry them."""
-        if "names" in self._footer.sections:
+        if "names" in self.footer.sections:
             offsets = self._directory("names", 1)[0]
             for chunk in range(len(offsets) - 1):
                 yield self._chunk(offsets, chunk)
@@ -188,6 +188,8 @@ class OpenBlock:
                 return False
             return True
 
+        if self._disk.pread(self._file, len(MAGIC), 0) != MAGIC:  # harmless to readers, who trust the footer
+            found.append(f"{self._file.path}: its start is not that of a block")
         if tried(lambda: self.tile_count):
             for tile in range(self.tile_count):
                 tried(partial(self.tile, tile))
@@ -207,7 +209,7 @@ class OpenBlock:
         return self._cache.get((self._number, name, -1), lambda: _unpack(self._section(name), columns))
 
     def _section(self, name: str) -> bytes:
-        place = self._footer.sections.get(name)
+        place = self.footer.sections.get(name)
         if place is None:
             return b""
         offset, size, crc = place

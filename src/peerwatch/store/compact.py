@@ -14,6 +14,7 @@ from peerwatch.store.block_writer import BlockFacts, BlockWriter
 from peerwatch.store.cells import MergeCounts
 from peerwatch.store.dictionary_log import SeriesRecord, encode_dictionary_record
 from peerwatch.store.merge import BlockMerge, Row
+from peerwatch.store.page_cache import Columns
 from peerwatch.store.provenance import ProvenanceColumns
 from peerwatch.store.tile import Tile
 
@@ -51,12 +52,13 @@ def _choose_of_window(group: Sequence[Block], *, closed: bool) -> list[Block]:
 class BlockRows:
     """An open block as rows to merge. Keeps the few tiles decoded last."""
 
-    def __init__(self, block: OpenBlock) -> None:
+    def __init__(self, block: OpenBlock, rows: Columns) -> None:
+        """rows: (series ids, slots, timelines)."""
         self._block = block
-        self.series_ids, slots, self.timelines = block.rows()
-        tiles, rows = split_slots(slots)
+        self.series_ids, slots, self.timelines = rows
+        tiles, within = split_slots(slots)
         self._tiles: list[int] = tiles.tolist()
-        self._rows: list[int] = rows.tolist()
+        self._rows: list[int] = within.tolist()
         self._decoded: OrderedDict[int, Tile] = OrderedDict()
 
     def times(self, timeline: int) -> Int64Array:
@@ -98,7 +100,7 @@ class Compaction:
         """Raises StoreError; the caller then discards the writer."""
         with ExitStack() as stack:
             opened = [stack.enter_context(block.opened()) for block in blocks]
-            inputs = [BlockRows(block) for block in opened]
+            inputs = [BlockRows(block, block.rows()) for block in opened]
             merge = BlockMerge(inputs, self._keys_of)
             merge.write(writer)
             self.counts = merge.counts

@@ -110,25 +110,23 @@ class Dictionary:
                 return None
             return self._know(series_ids, b"").id
 
-    def adopt(self, layout: Layout, persist: bool) -> Layout:
-        """The caller's layout as the store knows it now: pruning may have forgotten it, and given it other ids.
+    def adopt(self, layout: Layout, persist: bool) -> int:
+        """The id under which the store knows the caller's layout now: pruning may have forgotten it.
 
         `persist`: an envelope will refer to it. Raises StoreError.
         """
         with self._lock:
             known = self._layouts.get(layout.id)
-            is_same = known is not None and (
-                known.series_ids is layout.series_ids or np.array_equal(known.series_ids, layout.series_ids)
-            )
-            if known is None or not is_same:
-                known = self._layouts[self.layout(layout.series).id]
+            if known is None or known.series_ids is not layout.series_ids:
+                same = known is not None and np.array_equal(known.series_ids, layout.series_ids)
+                if not same:
+                    known = self._layouts[self.layout(layout.series).id]
+            assert known is not None
             if persist and not known.persisted:
                 self._log.revive(self._records)
                 self._log.append([LayoutRecord.of(known.id, known.origin, known.series_ids)])
                 known.persisted = True
-            if known.id == layout.id:
-                return layout
-            return Layout(known.id, layout.series, known.series_ids)
+            return known.id
 
     def sync(self) -> None:
         """What was learnt survives a crash once this returns. Raises StoreError."""

@@ -15,6 +15,7 @@ from peerwatch.store.packing import pack_ints, unpack_ints, unzip, zip_bytes
 from peerwatch.store.record import (
     FILE_HEADER_BYTES,
     FORMAT_VERSION,
+    Record,
     decode_file_header,
     encode_file_header,
     encode_record,
@@ -106,6 +107,17 @@ def encode_dictionary_record(record: AnyRecord) -> bytes:
     return zip_bytes(_encoder.encode(record))
 
 
+def decode_copies(records: Iterable[Record]) -> list[AnyRecord]:
+    """Every record is written twice, so that one damaged place costs no name. Raises CorruptionError."""
+    found: list[AnyRecord] = []
+    last: memoryview | None = None
+    for record in records:
+        if last is None or record.payload != last:
+            found.append(decode_dictionary_record(record.payload))
+        last = record.payload
+    return found
+
+
 class DictionaryLog:
     """Append-only, with a rewrite. Owned by the dictionary, which guards it with its lock.
 
@@ -154,7 +166,7 @@ class DictionaryLog:
             self._disk.truncate(self._file, found.good_end)
         self._size = self._tidy_size = found.good_end
         self._dirty = True  # it may hold what was written and not synced before a crash
-        return [decode_dictionary_record(record.payload) for record in found.records]
+        return decode_copies(found.records)
 
     def append(self, records: Iterable[AnyRecord]) -> None:
         """Write the records; they survive a crash after `sync`. Raises StoreError, then none of them counts."""
@@ -225,7 +237,8 @@ class DictionaryLog:
 
     def _encode(self, records: Iterable[AnyRecord], salt: int | None = None) -> Iterator[bytes]:
         for record in records:
-            yield b"".join(encode_record(1, [encode_dictionary_record(record)], self._salt if salt is None else salt))
+            once = b"".join(encode_record(1, [encode_dictionary_record(record)], self._salt if salt is None else salt))
+            yield once + once
 
     def _cut_tail(self, file: DiskFile) -> None:
         try:

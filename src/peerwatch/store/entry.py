@@ -15,7 +15,7 @@ from peerwatch.model import EnvelopeEntry as EnvelopeEntry
 from peerwatch.model import Layout as Layout
 from peerwatch.model import Part as Part
 from peerwatch.model import RowsEntry as RowsEntry
-from peerwatch.store.packing import unzip, zip_bytes
+from peerwatch.store.packing import MAX_UNZIPPED_BYTES, unzip, zip_bytes
 
 
 class RecordType(IntEnum):
@@ -49,9 +49,8 @@ _ENVELOPE = struct.Struct("<BQQIH")  # sender bytes, epoch, seq, run root bytes,
 _ROWS = struct.Struct("<IIB")  # series, ticks, whether a presence bitmap follows
 
 
-def encode_envelope(entry: EnvelopeEntry) -> list[bytes]:
-    """Pieces of the payload; `raw` is not copied."""
-    layouts = [part.layout.id for part in entry.parts]
+def encode_envelope(entry: EnvelopeEntry, layouts: Sequence[int]) -> list[bytes]:
+    """Pieces of the payload; `raw` is not copied. layouts: the ids under which the store knows them now."""
     head = _ENVELOPE.pack(len(entry.sender), entry.epoch, entry.seq, len(entry.run_root), len(layouts))
     return [head + entry.sender + entry.run_root + struct.pack(f"<{len(layouts)}q", *layouts), entry.raw]
 
@@ -71,16 +70,22 @@ def decode_envelope_record(payload: memoryview) -> EnvelopeRecord:
         raise CorruptionError(f"envelope record of {len(payload)} bytes is too short") from error
 
 
-def encode_rows(entry: RowsEntry) -> list[bytes]:
-    """Pieces of the payload: every part with its series, ticks, values and presence, zstd-1."""
+def encode_rows(entry: RowsEntry, series_ids: Sequence[Int64Array]) -> list[bytes]:
+    """Pieces of the payload: every part with its series (as the store knows them now), ticks, values, presence; zstd-1.
+
+    Raises ValueError for more than a reader makes room for.
+    """
     pieces = []
-    for part in entry.parts:
-        matrix, ids = part.matrix, part.layout.series_ids
+    for part, ids in zip(entry.parts, series_ids, strict=True):
+        matrix = part.matrix
         pieces.append(_ROWS.pack(len(ids), len(matrix.times_ms), matrix.presence is not None))
         pieces += [ids.tobytes(), matrix.times_ms.tobytes(), matrix.values.tobytes()]
         if matrix.presence is not None:
             pieces.append(np.packbits(matrix.presence).tobytes())
-    return [zip_bytes(b"".join(pieces))]
+    data = b"".join(pieces)
+    if len(data) > MAX_UNZIPPED_BYTES:
+        raise ValueError(f"rows of {len(data)} bytes, limit {MAX_UNZIPPED_BYTES}")
+    return [zip_bytes(data)]
 
 
 def decode_rows(payload: memoryview) -> list[RowsPart]:

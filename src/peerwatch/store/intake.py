@@ -91,11 +91,14 @@ def provenance_of(
     return rows
 
 
-def encode_entry(entry: EnvelopeEntry | RowsEntry) -> tuple[int, list[bytes]]:
-    """(record type, payload pieces)."""
+def encode_entry(
+    entry: EnvelopeEntry | RowsEntry, layout_ids: Sequence[int], dictionary: Dictionary
+) -> tuple[int, list[bytes]]:
+    """(record type, payload pieces), with the ids that layouts and series have now: handles may be older."""
     if isinstance(entry, EnvelopeEntry):
-        return RecordType.ENVELOPE, encode_envelope(entry)
-    return RecordType.ROWS, encode_rows(entry)
+        return RecordType.ENVELOPE, encode_envelope(entry, layout_ids)
+    series_ids = [dictionary.series_ids_of(layout_id) for layout_id in layout_ids]
+    return RecordType.ROWS, encode_rows(entry, [ids for ids in series_ids if ids is not None])
 
 
 class Replay:

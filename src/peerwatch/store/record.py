@@ -19,7 +19,7 @@ _FILE = struct.Struct("<8sHHI")  # magic, version, reserved, salt; followed by t
 _CRC = struct.Struct("<I")
 _COPY_BYTES = _FILE.size + _CRC.size
 FILE_HEADER_BYTES = 2 * _COPY_BYTES
-_RECORD = struct.Struct("<4sIIBBH")  # marker, length, crc, type, reserved, check of the header itself
+_RECORD = struct.Struct("<4sIIBH")  # marker, length, crc, type, check of the header itself
 RECORD_HEADER_BYTES = _RECORD.size
 
 
@@ -77,7 +77,7 @@ def encode_record(record_type: int, pieces: Sequence[bytes], salt: int) -> list[
     check = crc & 0xFFFF
     for piece in pieces:
         crc = crc32(piece, crc)
-    return [_RECORD.pack(MARKER, length, crc, record_type, 0, check), *pieces]
+    return [_RECORD.pack(MARKER, length, crc, record_type, check), *pieces]
 
 
 def scan(data: bytes, salt: int, start: int = FILE_HEADER_BYTES) -> Scan:
@@ -108,7 +108,7 @@ def _record_at(view: memoryview, at: int, salt: int) -> Record | None:
     body = at + RECORD_HEADER_BYTES
     if body > len(view):
         return None
-    marker, length, crc, record_type, _, check = _RECORD.unpack_from(view, at)
+    marker, length, crc, record_type, check = _RECORD.unpack_from(view, at)
     if marker != MARKER or length > len(view) - body:
         return None
     seed = _seed(record_type, length, salt)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from peerwatch.errors import DiskFullError, StoreError
@@ -15,7 +14,7 @@ from peerwatch.store.damage import Damage
 from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.dictionary_log import DictionaryLog
 from peerwatch.store.disk import Disk
-from peerwatch.store.entry import EnvelopeEntry, Layout, Part, RowsEntry, check_entry
+from peerwatch.store.entry import EnvelopeEntry, Layout, RowsEntry, check_entry
 from peerwatch.store.intake import DecodeEnvelope, Intake, encode_entry, provenance_of
 from peerwatch.store.metrics import StoreMetrics
 from peerwatch.store.page_cache import PageCache
@@ -137,32 +136,31 @@ class Store:
         with self._append_lock, self._metrics.append_seconds.time():
             try:
                 self._refuse_if_full()
-                adopted = [self._adopt(entry) for entry in entries]
+                layouts = [self._adopt(entry) for entry in entries]
                 self._dictionary.sync()
-                self._wal.append([encode_entry(entry) for entry in adopted])
+                self._wal.append(
+                    [encode_entry(entry, ids, self._dictionary) for entry, ids in zip(entries, layouts, strict=True)]
+                )
             except StoreError:
                 self._metrics.refused.inc()
                 raise
             with self._view.lock:
-                for entry in adopted:
-                    self._apply(entry)
+                for entry, layout_ids in zip(entries, layouts, strict=True):
+                    self._apply(entry, layout_ids)
         self._metrics.entries.inc(len(entries))
         self._metrics.samples.inc(sum(part.matrix.sample_count for entry in entries for part in entry.parts))
 
-    def _adopt(self, entry: EnvelopeEntry | RowsEntry) -> EnvelopeEntry | RowsEntry:
-        """The entry with layouts as they are known now: the WAL gets these ids, never forgotten ones."""
+    def _adopt(self, entry: EnvelopeEntry | RowsEntry) -> list[int]:
         persist = isinstance(entry, EnvelopeEntry)
-        parts = tuple(Part(self._dictionary.adopt(part.layout, persist), part.matrix) for part in entry.parts)
-        return replace(entry, parts=parts)
+        return [self._dictionary.adopt(part.layout, persist) for part in entry.parts]
 
-    def _apply(self, entry: EnvelopeEntry | RowsEntry) -> None:
+    def _apply(self, entry: EnvelopeEntry | RowsEntry, layout_ids: list[int]) -> None:
         view = self._view
-        for part in entry.parts:
-            view.head_bytes += self._intake.put(view.live, part.layout.id, part.matrix, view.horizon_ms)
+        for part, layout_id in zip(entry.parts, layout_ids, strict=True):
+            view.head_bytes += self._intake.put(view.live, layout_id, part.matrix, view.horizon_ms)
         if isinstance(entry, EnvelopeEntry):
             self._intake.note(view.live, entry)
             view.marks.add(entry.sender, entry.epoch, entry.seq)
-            layout_ids = [part.layout.id for part in entry.parts]
             view.live.provenance += provenance_of(entry, layout_ids, [part.matrix for part in entry.parts])
 
     def _refuse_if_full(self) -> None:
@@ -261,6 +259,10 @@ class Store:
     def retain(self) -> int:
         """Drop what is older than retention allows, or too much; returns how many blocks went. Raises StoreError."""
         return self._upkeep.retain()
+
+    def snapshot(self, target: Path) -> None:
+        """A consistent copy in `target`, which must not exist, while the store runs. Raises StoreError."""
+        self._upkeep.snapshot(target)
 
     def stats(self) -> StoreStats:
         """The state in numbers."""

@@ -25,8 +25,9 @@ from peerwatch.store.generation import Generation
 from peerwatch.store.metrics import StoreMetrics
 from peerwatch.store.retention import FOREVER_MS, Stored, horizon_by_age, horizon_by_size, limit_bytes
 from peerwatch.store.segment_bin import SegmentBin
+from peerwatch.store.snapshot import Snapshot
 from peerwatch.store.view import View
-from peerwatch.store.wal import Wal
+from peerwatch.store.wal import Wal, segment_numbers
 from peerwatch.telemetry import get_logger
 
 _log = get_logger("store.upkeep")
@@ -181,6 +182,19 @@ class Upkeep:
                 return 0
             none: Int64Array = np.empty(0, np.int64)
             return self._dictionary.prune(self._view.horizon_ms, np.unique(np.concatenate([none, *kept])))
+
+    # ---- snapshot
+
+    def snapshot(self, target: Path) -> None:
+        """Copy the store to `target` while it runs. Raises StoreError."""
+        with self.lock:
+            with self._append_lock:  # so that what is listed is either the tail or closed for good
+                tail = self._wal.tail()
+                numbers = segment_numbers(self._disk.names(self._folder / "wal"))
+            gone = set(self._segments.waiting)
+            wanted = [number for number in numbers if number not in gone]
+            blocks = [block.path for block in self._view.blocks.all()]
+            Snapshot(self._disk, self._folder, target).take(blocks, wanted, tail)
 
     # ---- all of it
 
