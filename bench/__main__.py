@@ -7,6 +7,8 @@ from importlib import import_module
 
 _NAMES = {
     "ingest": "what taking samples in costs: CPU, wire, disk, memory",
+    "query": "how long queries take",
+    "agent": "what watching a machine costs that machine",
 }
 
 

@@ -62,13 +62,14 @@ def closed_window_end(now_ms: int) -> int:
 
 
 Chunk = list[list[bytes]]
-"""Requests by connection. Each agent keeps to one connection, so that its samples arrive in order."""
+"""Requests by connection. Each agent keeps to one connection, so that its samples arrive in order; no connection is a
+chunk ahead of another, since Prometheus refuses what is an hour older than its newest sample."""
 
 
-def chunks_of(system: System, workload: Workload, ticks: int, lanes: int, chunk_ms: int = _CHUNK_MS) -> list[Chunk]:
-    """All requests, in the order in which they would arrive, by chunks of `chunk_ms` of data."""
+def chunks_of(system: System, workload: Workload, ticks: int, lanes: int) -> list[Chunk]:
+    """All requests, in the order in which they would arrive, by chunks of 10 minutes of data."""
     by_agent = [list(system.requests(workload, agent, ticks)) for agent in range(workload.agents)]
-    runs_per_chunk = max(1, chunk_ms // workload.interval_ms // ticks)
+    runs_per_chunk = max(1, _CHUNK_MS // workload.interval_ms // ticks)
     chunks = []
     for first in range(0, workload.ticks // ticks, runs_per_chunk):
         runs = range(first, min(first + runs_per_chunk, workload.ticks // ticks))
@@ -85,7 +86,7 @@ def load(system: System, chunks: Sequence[Chunk]) -> Traffic:
     traffic = Traffic()
     for chunk in chunks:
         traffic.add(send_all(system.door(), chunk))
-        system.after_chunk()
+        system.after_chunk(_CHUNK_MS)
     return traffic
 
 

@@ -81,8 +81,8 @@ class System(ABC):
     def disk_bytes(self) -> int:
         """What the samples take on disk at rest, in the kindest reading."""
 
-    def after_chunk(self) -> None:
-        """Called when 10 minutes of data have been delivered."""
+    def after_chunk(self, data_ms: int) -> None:
+        """Called when another `data_ms` of every agent's data have been delivered."""
         return
 
     def running(self) -> Process:
@@ -120,6 +120,8 @@ class Peerwatch(System):
             "PEERWATCH_STORE_HEAD_BUDGET_BYTES": str(int(flush_bytes * 0.9)),
             "PEERWATCH_STORE_FLUSH_INTERVAL_S": "86400",
         }
+        self._flush_ms = flush_ms
+        self._unflushed_ms = 0
         self._blocks: frozenset[str] = frozenset()
 
     def start(self) -> Process:
@@ -144,8 +146,12 @@ class Peerwatch(System):
         writer = PushWriter(workload, self._members[agent])
         return writer.requests(workload.matrix(agent), ticks)
 
-    def after_chunk(self) -> None:
-        """Wait for the flush, at most 20 s: it would be over long before the next 10 minutes of data are there."""
+    def after_chunk(self, data_ms: int) -> None:
+        """Wait for the flush, at most 20 s: it would be over long before as much data are there again."""
+        self._unflushed_ms += data_ms
+        if self._unflushed_ms < self._flush_ms:
+            return
+        self._unflushed_ms = 0
         deadline_s = time.monotonic() + 20
         while (blocks := self._block_names()) == self._blocks and time.monotonic() < deadline_s:
             time.sleep(0.05)
