@@ -119,6 +119,36 @@ def test_fresh_samples_do_not_wait_for_back_fill(world: World) -> None:
     world.assert_all_stored_once()
 
 
+def test_back_fill_waits_until_fresh_samples_get_through(world: World) -> None:
+    """While the hub is away only the newest are tried; the first that it takes are they, and the rest follows."""
+    old = world.produce(40)
+    world.clock.advance(600)
+    new = world.produce(3)
+    plain = world.link()
+    asked: list[set[Position]] = []
+    taken: list[Position] = []
+
+    class AwayAtFirst:
+        async def push(self, request: bytes) -> bytes:
+            asked.append(set(positions(request)))
+            if len(asked) <= 5:
+                raise LinkError("nobody there")
+            taken.extend(positions(request))
+            return await plain.push(request)
+
+        async def membership(self) -> bytes:
+            return await plain.membership()
+
+    async def story() -> None:
+        async with world.shipping(world.shipper(AwayAtFirst())):
+            await until(lambda: world.reader.pending().count == 0)
+
+    world.tell(story)
+    world.assert_all_stored_once()
+    assert [sent <= set(new) for sent in asked[:6]] == [True] * 6
+    assert set(taken[: len(new)]) == set(new) and set(taken) == {*old, *new}
+
+
 def test_a_long_outage_is_filled_in_requests_that_a_hub_takes(world: World) -> None:
     """A hub reads 256 envelopes at a time; a thousand small ones are one lane's bytes."""
     world.produce(600)
