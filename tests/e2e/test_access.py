@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 
 import httpx
@@ -88,3 +89,14 @@ def test_secrets_on_disk_belong_to_their_owner_alone(processes: Processes) -> No
     private = [data / "hub.sock", data / "credentials.json", data / "tls/hub.key", *(data / "fleet").glob("*.key")]
     assert len(private) >= 5
     assert [path.name for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
+def test_a_start_that_fails_does_not_use_up_the_credential(processes: Processes) -> None:
+    """It is shown once, by the first start that gets as far as serving."""
+    data = str(processes.folder / "hub")
+    with socket.create_server(("0.0.0.0", 0)) as owner:
+        taken = owner.getsockname()[1]
+        failed = processes.run("hub", "--data", data, "--listen", f"0.0.0.0:{taken}")
+        assert failed.returncode == 2 and "credential" not in failed.stdout + failed.stderr
+    running = processes.start("hub", "--data", data, "--listen", "0.0.0.0:0")
+    running.wait_for(r"shown only this once\): pwt_")
