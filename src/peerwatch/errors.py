@@ -13,6 +13,7 @@
     ├── StoreError           the disk's: full, read-only, damaged
     │   ├── DiskFullError    no room, or the low-disk guard is closed; retried
     │   └── CorruptionError  bytes on disk fail their checksum; names file and offset
+    ├── NoDataError          (agent.source) this machine has nothing for a source to read; no fault
     └── QueryError           the query's
         ├── ParseError       carries the position
         ├── LimitError       more samples, points, time or depth than allowed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -53,7 +53,10 @@ class _Push:
 
 
 class Collector:
-    """One per hub, owned by its event loop. `push` may be called by any number of tasks at once, while `run` runs."""
+    """One per hub, owned by its event loop. `push` may be called by any number of tasks at once, while `run` runs.
+
+    `on_stored` is called in the event loop after every group of new samples.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,9 @@ class Collector:
         config: CollectorConfig,
         clock: Clock,
         registry: CollectorRegistry,
+        on_stored: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_stored = on_stored
         self._authority = authority
         self._config = config
         self._clock = clock
@@ -190,6 +195,8 @@ class Collector:
             self._in_flight.pop(number_of(accept.envelope.header), None)
             if error is not None:
                 self._dedupe.failed(accept.envelope)
+        if error is None:
+            self._on_stored()
         if error is not None or not accepts:
             return
         now_ms = self._clock.now_ms()

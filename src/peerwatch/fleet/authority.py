@@ -35,7 +35,7 @@ class Authority:
         return self.keys.peer.public
 
     @classmethod
-    def open(cls, folder: Path, name: str, clock: Clock) -> Authority:
+    def open(cls, folder: Path, name: str, clock: Clock, roles: tuple[str, ...] = (HUB, AGENT)) -> Authority:
         """The authority in `folder`; the first start founds the fleet. Raises ConfigError for a damaged one."""
         keys = load_or_create_keys(folder)
         path = folder / "membership.bin"
@@ -45,8 +45,9 @@ class Authority:
             root = load_or_create_key(folder / "root.key")
             authority = cls(new_membership(path, root.public), keys, clock)
         authority._certify(folder / "root.key")
-        if authority.membership.roster.get(authority.member) is None:
-            authority.admit(authority.member, keys.signing.public, name, (HUB, AGENT))
+        known = authority.membership.roster.get(authority.member)
+        if known is None or known.roles != roles:
+            authority.admit(authority.member, keys.signing.public, name, roles)
         return authority
 
     def _certify(self, root_path: Path) -> None:

@@ -83,6 +83,26 @@ class Membership:
             self.roster.merge(entry, now_ms)
 
 
+def membership_from_hub(path: Path, raw: bytes, fleet: bytes, root: bytes, now_ms: int) -> Membership:
+    """What a hub answered to a machine that joins, believed from the fleet's name on.
+
+    The name commits to the first root; each rotation is signed by the root before it, and `root`, the one in the
+    token, must be in that line. Raises SignatureError when it is another fleet's answer.
+    """
+    message = parse_message(pb.Membership, raw)
+    if fleet_id(message.root) != fleet:
+        raise SignatureError(f"the hub answered for another fleet than {fleet.hex()}")
+    membership = Membership(path, fleet, message.root)
+    line = {message.root}
+    for rotation in message.rotations:
+        membership.trust.add_rotation(rotation)
+        line.add(membership.trust.root)
+    if root not in line:
+        raise SignatureError("the token's root key is not of this fleet's line of roots")
+    membership.absorb(raw, now_ms)
+    return membership
+
+
 def new_membership(path: Path, first_root: bytes) -> Membership:
     """An empty membership of the fleet that this root key founds."""
     return Membership(path, fleet_id(first_root), first_root)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
+import socket
 import ssl
 from dataclasses import dataclass
+from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
@@ -140,3 +143,26 @@ def pinned_context(certificate_pem: str) -> ssl.SSLContext:
 def _seconds(text: str) -> float | None:
     """Retry-After in seconds, where it is a number of seconds that anybody would wait."""
     return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
+
+
+def fetch_pinned(base_url: str, pin: bytes, timeout_s: float = 5.0) -> str:
+    """The certificate (PEM) that the server at `base_url` shows, once its SHA-256 is `pin`. Blocks.
+
+    Nothing is sent before the certificate has been compared. Raises LinkError when nobody answers there or when it is
+    another one: somebody stands between, or the hub made itself a new certificate.
+    """
+    url = httpx.URL(base_url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # compared below, by its hash
+    try:
+        with (
+            socket.create_connection((url.host, url.port or 443), timeout_s) as raw,
+            context.wrap_socket(raw, server_hostname=url.host) as secure,
+        ):
+            certificate = secure.getpeercert(binary_form=True) or b""
+    except OSError as error:
+        raise LinkError(f"{base_url}: {error}") from error
+    if not hmac.compare_digest(sha256(certificate).digest(), pin):
+        raise LinkError(f"{base_url} shows another certificate than the token names: not the hub that made the token")
+    return ssl.DER_cert_to_PEM_cert(certificate)

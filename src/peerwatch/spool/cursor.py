@@ -53,10 +53,9 @@ def encode_cursor(cursor: Cursor) -> bytes:
 
 def decode_cursor(data: bytes, name: str) -> Cursor:
     """What `encode_cursor` was given. Raises CorruptionError for anything else; `name` is for the message."""
-    check_header(data, name)
-    record = parse(memoryview(data), HEADER_BYTES)
+    record = parse(memoryview(data), HEADER_BYTES) if check_header(data, name) else None
     if record is None or record.kind is not Kind.CURSOR:
-        raise CorruptionError(f"{name}: damaged cursor at byte {HEADER_BYTES}")
+        raise CorruptionError(f"{name}: damaged cursor")
     try:
         return _decode_body(record.body)
     except (struct.error, ValueError) as error:

@@ -51,6 +51,14 @@ class Cursors:
         else:
             self.unsaved.discard(receiver)
 
+    def settle(self) -> None:
+        """Put the replaced files' names on the medium, so that not even a power cut brings old ones back."""
+        if self._sync:
+            try:
+                self._disk.sync_folder()
+            except StoreError:
+                self._metrics.failed("cursor")
+
     def remove(self, receiver: str) -> None:
         """Forget a receiver's file. Raises StoreError when it cannot be removed."""
         self.unsaved.discard(receiver)

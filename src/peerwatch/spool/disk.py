@@ -32,7 +32,7 @@ class Disk:
         """Make the folder and claim it. Raises ConfigError when another process has it, StoreError when it cannot."""
         if self._lock_fd >= 0:
             return
-        with _translated("open", self.folder):
+        with _translated("open", self.folder, ""):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -47,17 +47,17 @@ class Disk:
 
     def names(self) -> list[str]:
         """The files there are, sorted."""
-        with _translated("list", self.folder):
+        with _translated("list", self.folder, ""):
             return sorted(entry.name for entry in os.scandir(self.folder) if entry.is_file(follow_symlinks=False))
 
     def size(self, name: str) -> int:
         """Bytes in a file."""
-        with _translated("stat", self.folder / name):
+        with _translated("stat", self.folder, name):
             return (self.folder / name).stat().st_size
 
     def read(self, name: str, offset: int, count: int) -> bytes:
         """Up to `count` bytes from `offset`; fewer only at the end of the file."""
-        with _translated("read", self.folder / name, reading=True):
+        with _translated("read", self.folder, name, reading=True):
             if self._reading[0] != name:
                 fd = os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
                 self._forget_reading()
@@ -71,7 +71,7 @@ class Disk:
 
     def write(self, name: str, offset: int, data: bytes) -> None:
         """Put `data` at `offset`, making the file when it is new. On an error any part of it may have been written."""
-        with _translated("write", self.folder / name):
+        with _translated("write", self.folder, name):
             fd = self._write_fd(name)
             view = memoryview(data)
             while view:
@@ -81,30 +81,30 @@ class Disk:
 
     def sync(self, name: str) -> None:
         """Return when the file's bytes are on the medium."""
-        with _translated("sync", self.folder / name):
+        with _translated("sync", self.folder, name):
             _sync_data(self._write_fd(name))
 
     def truncate(self, name: str, size_bytes: int) -> None:
         """Cut a file."""
-        with _translated("truncate", self.folder / name):
+        with _translated("truncate", self.folder, name):
             os.ftruncate(self._write_fd(name), size_bytes)
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name, at once replacing what had it."""
         self._release(old)
         self._release(new)
-        with _translated("rename", self.folder / old):
+        with _translated("rename", self.folder, old):
             (self.folder / old).replace(self.folder / new)
 
     def remove(self, name: str) -> None:
         """Delete a file; one that is gone already is fine."""
         self._release(name)
-        with _translated("remove", self.folder / name):
+        with _translated("remove", self.folder, name):
             (self.folder / name).unlink(missing_ok=True)
 
     def sync_folder(self) -> None:
         """Return when new, renamed and removed names are on the medium."""
-        with _translated("sync", self.folder):
+        with _translated("sync", self.folder, ""):
             os.fsync(self._lock_fd)
 
     def close(self) -> None:
@@ -141,11 +141,11 @@ class Disk:
 
 
 @contextmanager
-def _translated(verb: str, path: Path, *, reading: bool = False) -> Iterator[None]:
+def _translated(verb: str, folder: Path, name: str, *, reading: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{verb} {path}: {error.strerror}"
+        message = f"{verb} {folder / name}: {error.strerror}"
         if error.errno in _FULL:
             raise DiskFullError(message) from error
         if reading and error.errno in (errno.EIO, errno.ENOENT):

@@ -20,8 +20,8 @@ Place = tuple[Part, int]
 class Ledger:
     """All parts in order of position (memory last) and all receivers. Mutable; owned by one Spool, under its lock.
 
-    `floor` only rises: nothing below it is ever handed out again. While nobody is known to receive, everything from
-    the floor on is kept for whoever comes.
+    `floor` only rises: nothing below it is ever handed out again. Until all receivers are known (`is_complete`, at the
+    first ack) everything from the floor on is kept for whoever comes: a receiver's cursor may have been lost.
     """
 
     def __init__(self, memory: MemoryPart, max_receivers: int) -> None:
@@ -29,6 +29,7 @@ class Ledger:
         self.floor = ORIGIN
         self.last: Position | None = None
         self.items = 0
+        self.is_complete = False
         self._max_receivers = max_receivers
         self._parts: list[Part] = [memory]
         self._receivers: dict[str, Receiver] = {}
@@ -212,7 +213,7 @@ class Ledger:
         return any(receiver.is_open(part, index) for receiver in self._receivers.values())
 
     def _first_needed(self, part: Part) -> int | None:
-        if not self._receivers:
+        if not self._receivers or not self.is_complete:
             first = part.entries.lower(self.floor)
             return first if first < len(part.entries) else None
         firsts = [receiver.first_open(part) for receiver in self._receivers.values()]

@@ -39,6 +39,11 @@ class SpoolMetrics:
             "Damaged stretches and files met: each was gone round or set aside.",
             registry=registry,
         )
+        self._torn = Counter(
+            "peerwatch_spool_torn",
+            "Torn tails cut when opening: a last write that had not finished.",
+            registry=registry,
+        )
         self._bytes = Gauge("peerwatch_spool_bytes", "Bytes held, on disk and in memory.", registry=registry)
         self._limit = Gauge("peerwatch_spool_limit_bytes", "Most bytes that are held on disk.", registry=registry)
         self._items = Gauge("peerwatch_spool_items", "Envelopes held.", registry=registry)
@@ -72,6 +77,10 @@ class SpoolMetrics:
     def damaged(self, count: int = 1) -> None:
         """Damage was met."""
         self._damaged.inc(count)
+
+    def torn(self) -> None:
+        """The last write before a crash was found unfinished."""
+        self._torn.inc()
 
     def show(self, stats: SpoolStats) -> None:
         """Set the gauges."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import compress
 
 from peerwatch.model import SeqIntervals
 from peerwatch.spool.part import Part
 from peerwatch.spool.position import Position
 
 _WAITING, _OUT, _ACKED = 0, 1, 2
+_IS_OPEN = bytes.maketrans(bytes((_WAITING, _OUT, _ACKED)), bytes((1, 1, 0)))
 _OPEN_MARK = re.compile(b"[^\x02]")
 _ACKED_MARKS = re.compile(b"\x02+")
 
@@ -112,10 +114,9 @@ class Receiver:
         return acked
 
     def _count(self, part: Part, low: int, high: int, sign: int) -> None:
-        sizes = part.entries.sizes
-        for found in _OPEN_MARK.finditer(self._marks[part], low, high):
-            self.count += sign
-            self.size_bytes += sign * sizes[found.start()]
+        is_open = self._marks[part][low:high].translate(_IS_OPEN)
+        self.count += sign * sum(is_open)
+        self.size_bytes += sign * sum(compress(part.entries.sizes[low:high], is_open))
 
 
 def _add_runs(acked: dict[int, SeqIntervals], part: Part, low: int, high: int) -> None:

@@ -56,15 +56,19 @@ def file_header() -> bytes:
     return head + struct.pack("<I", crc32(head))
 
 
-def check_header(data: bytes, name: str) -> None:
-    """Raise CorruptionError unless `data` starts a spool file of a format that this code reads."""
+def check_header(data: bytes, name: str) -> bool:
+    """Whether `data` starts a spool file; False for a damaged or torn header, behind which records may still be whole.
+
+    Raises CorruptionError for a format that this code does not read.
+    """
     if len(data) < HEADER_BYTES:
-        raise CorruptionError(f"{name}: {len(data)} bytes, a header has {HEADER_BYTES}")
+        return False
     magic, version, _, checksum = _HEADER.unpack_from(data)
     if magic != _HEADER_MAGIC or checksum != crc32(data[: HEADER_BYTES - 4]):
-        raise CorruptionError(f"{name}: damaged header at byte 0")
+        return False
     if version != FORMAT_VERSION:
         raise CorruptionError(f"{name}: format {version}, this version reads format {FORMAT_VERSION}")
+    return True
 
 
 def frame(kind: Kind, body: bytes) -> bytes:

@@ -63,6 +63,10 @@ class Segment:
         self.last_lived_ms = 0
         self.writable = True
         self.damaged = False
+        self.torn_bytes = 0
+        """What a write that never finished left behind the last record, until it is cut."""
+        self.lost = 0
+        """Unreadable stretches met when loading; each was one envelope or more, nobody knows."""
 
     @property
     def name(self) -> str:
@@ -143,20 +147,30 @@ class Segment:
 def load_segment(disk: Disk, number: int) -> Segment:
     """A segment as found on disk: from its seal, or by reading all of it when it has none.
 
-    Damage inside is gone round (`damaged`), a torn tail is left out (`size_bytes` ends before it, and whoever writes
-    next cuts it). Raises CorruptionError when not even the header is right, StoreError when it cannot be read.
+    Damage inside is gone round (`damaged`), a torn tail is left out (`torn_bytes`).
+    Raises CorruptionError when there is damage and no envelope, or the format is not known, StoreError when it cannot
+    be read.
     """
     segment = Segment(disk, number)
     size = disk.size(segment.name)
-    check_header(disk.read(segment.name, 0, HEADER_BYTES), segment.name)
+    head_is_whole = check_header(disk.read(segment.name, 0, HEADER_BYTES), segment.name)
     if not _load_seal(disk, segment, size):
-        _load_records(segment, disk.read(segment.name, 0, size))
+        data = disk.read(segment.name, 0, size)
+        _load_records(segment, data)
+        if not head_is_whole and not segment.entries and (size < HEADER_BYTES or not any(data)):
+            return segment  # the first write tore: nothing was ever promised
+    if not head_is_whole:
+        segment.damaged, segment.writable = True, False
+    segment.torn_bytes = size - segment.size_bytes
+    if segment.damaged and not segment.entries:
+        raise CorruptionError(f"{segment.name}: damaged, and no whole envelope in {size} bytes")
     return segment
 
 
 def _load_records(segment: Segment, data: bytes) -> None:
     found = scan(data, HEADER_BYTES)
     segment.size_bytes = found.end
+    segment.lost = found.gaps
     segment.damaged = found.gaps > 0
     for record in found.records:
         extent = (record.offset, record.size_bytes)

@@ -11,7 +11,7 @@ from peerwatch.spool.disk import Disk
 from peerwatch.spool.ledger import Ledger
 from peerwatch.spool.metrics import AGE, CORRUPT, FULL, SpoolMetrics
 from peerwatch.spool.packed import Packed, SchemaLookup
-from peerwatch.spool.position import Position
+from peerwatch.spool.position import ORIGIN, Position
 from peerwatch.spool.segment import SUFFIX, Draft, Segment, load_segment
 from peerwatch.telemetry import get_logger
 
@@ -44,13 +44,19 @@ class Shelf:
         self._metrics = metrics
         self._segments: list[Segment] = []
         self._number = 0
-        self.is_loaded = False
+        self._is_loaded = False
+        self._is_mended = False
         self.size_bytes = 0
 
     @property
     def lived_ms(self) -> int:
         """How long the spool had been open when the last envelope was written."""
         return self._segments[-1].last_lived_ms if self._segments else 0
+
+    @property
+    def floor(self) -> Position:
+        """The floor that the newest segment keeps: what a crash cannot undo."""
+        return self._segments[-1].floor if self._segments else ORIGIN
 
     def load(self) -> None:
         """Take up what is on disk. Damage is set aside and counted; what cannot be read now is left where it is.
@@ -66,20 +72,25 @@ class Shelf:
         for segment in found:
             self._segments.append(segment)
             self._ledger.add(segment)
-            self.size_bytes += segment.size_bytes
-        self.is_loaded = True
+            self.size_bytes += segment.size_bytes + segment.torn_bytes
+        self._is_loaded = True
 
     def mend(self) -> None:
-        """See that files can be made, and cut the torn tail of the newest segment. Raises StoreError.
+        """See that files can be made, cut torn tails, and keep the limits. Raises StoreError.
 
-        New records must follow whole ones: a scan would take what is left of a torn one for damage.
+        Removals are not synced, so a power cut may bring segments back: what the floor covers is not sent again, and
+        the rest does no harm but for its size.
         """
         self._disk.write(_PROBE, 0, b"x")
         self._disk.remove(_PROBE)
-        if self._segments and self._segments[-1].writable:
-            newest = self._segments[-1]
-            if self._disk.size(newest.name) > newest.size_bytes:
-                self._disk.truncate(newest.name, newest.size_bytes)
+        for segment in self._segments:
+            if segment.torn_bytes and not segment.damaged:  # what is damaged is kept as it was found
+                self._disk.truncate(segment.name, segment.size_bytes)
+                self._metrics.torn()
+                self.size_bytes -= segment.torn_bytes
+                segment.torn_bytes = 0
+        self._make_room(0, 0)
+        self._is_mended = True
 
     def write(self, batch: Sequence[Packed], lookup: SchemaLookup, *, new_items: int) -> Segment:
         """Put envelopes at the end, durably if configured, and return where they are. The ledger is told by the caller.
@@ -119,7 +130,6 @@ class Shelf:
         if items:
             self._metrics.dropped(reason, items, size_bytes)
             _log.warning("spool segment dropped", reason=reason, items=items, size_bytes=size_bytes)
-            self._disk.sync_folder()  # receivers will be told that it never comes: a crash must not bring it back
         return True
 
     def expire(self, lived_ms: int) -> None:
@@ -135,9 +145,14 @@ class Shelf:
                 self._remove(segment)
 
     def _make_ready(self) -> None:
-        """Claim a folder that could not be had at opening. What it may hold was never counted, so it must be empty."""
-        if self.is_loaded:
-            return
+        """Make up for what could not be done at opening."""
+        if not self._is_loaded:
+            self._claim()
+        if not self._is_mended:
+            self.mend()
+
+    def _claim(self) -> None:
+        """Take a folder that could not be had before. What it may hold was never counted, so it must be empty."""
         try:
             self._disk.prepare()
         except ConfigError as error:
@@ -146,7 +161,7 @@ class Shelf:
             raise StoreError(
                 f"{self._disk.folder} holds segments that could not be read at the start: restart to use them"
             )
-        self.is_loaded = True
+        self._is_loaded = True
 
     def _load(self, name: str) -> Segment | None:
         if not _SEGMENT_NAME.fullmatch(name):
@@ -172,9 +187,9 @@ class Shelf:
 
     def _admit(self, segment: Segment) -> Segment:
         if segment.damaged:
-            _log.warning("spool file damaged", reason=f"{segment.name}: unreadable stretches were gone round")
+            _log.warning("spool file damaged", reason=f"{segment.name}: {segment.lost} unreadable stretches")
             self._metrics.damaged()
-            self._metrics.dropped(CORRUPT, 1, 0)  # at least one: nobody knows
+            self._metrics.dropped(CORRUPT, segment.lost, 0)
         return segment
 
     def _discard(self, segment: Segment) -> None:
@@ -251,7 +266,7 @@ class Shelf:
             self._disk.remove(segment.name)
         self._segments.remove(segment)
         self._ledger.remove(segment)
-        self.size_bytes -= segment.size_bytes
+        self.size_bytes -= segment.size_bytes + segment.torn_bytes
 
     def _set_aside(self, name: str) -> None:
         """Keep a damaged file for whoever looks into it; the newest two of them. Raises StoreError."""

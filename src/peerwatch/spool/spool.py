@@ -51,7 +51,7 @@ class Spool:
     Threads: one process (the folder is locked), any of its threads. `floor`, `last_position`, `stats` and `pending`
     return at once and may be called on the event loop. Everything else waits for the disk and for other callers:
     `append` for one write and one fdatasync, the others for one read or one small file; call it in a worker thread.
-    Attach every receiver before the first ack: until then the spool does not know that it keeps anything for it.
+    Attach every receiver after opening and before the first ack: only then can one whose cursor was lost be known.
     """
 
     def __init__(self, disk: Disk, config: SpoolConfig, clock: Clock, registry: CollectorRegistry) -> None:
@@ -106,14 +106,18 @@ class Spool:
                 self._intake.take(packed, lambda schema_id: self._schema(schema_id, schemas), now_s)
                 self._metrics.appended()
                 self._recent.note(now_s, item.position)
+                if not self._intake.trouble:
+                    self._save_unsaved()
             finally:
                 self._publish()
 
     def floor(self) -> Position | None:
         """The lowest position still to come to any receiver; None when none is. What is below never comes again.
 
-        Tell it to receivers inside later envelopes. It is `Position(0, 0)`, no promise, while old segments may exist
-        that could not be read.
+        From opening to the first ack it stands where the last run left it: not all receivers may be known yet.
+        Tell it to receivers inside later envelopes: it is kept with the next one on disk, so it holds across crashes.
+        While envelopes only go to memory it therefore does not rise (and is never None); while old segments may exist
+        that could not be read it is `Position(0, 0)`, which promises nothing.
         """
         return self._view.floor
 
@@ -164,13 +168,10 @@ class Spool:
                 return
             self._closed = True
             try:
-                self._intake.drain()
-            except StoreError as error:
-                self._intake.degrade(error, self._clock.monotonic_s())
-            for name in sorted(self._cursors.unsaved):
-                self._save(self._ledger.receiver(name))
-            self._publish()
-            self._disk.close()
+                self._settle()
+            finally:
+                self._publish()
+                self._disk.close()
 
     # --- for SpoolReader
 
@@ -194,8 +195,10 @@ class Spool:
             self._check_open()
             of = self._ledger.receiver(receiver)
             self._ledger.ack(of, epoch, runs)
+            self._ledger.is_complete = True
             self._publish()
-            self._save(of)
+            self._cursors.unsaved.add(receiver)
+            self._save_unsaved()
             self._free()
 
     def release(self, receiver: str, positions: Iterable[Position]) -> None:
@@ -221,11 +224,18 @@ class Spool:
             self._recent.start(self._ledger.last)
             for receiver, cursor in self._cursors.load().items():
                 self._ledger.attach(receiver, cursor)
-            self._ledger.raise_floor()
             self._shelf.mend()
-            self._shelf.free_settled()
         except StoreError as error:
             self._intake.degrade(error, now_s - self._config.retry_s)  # so that the first append tries again
+
+    def _settle(self) -> None:
+        """Leave as little as possible to the next start."""
+        try:
+            self._intake.drain()
+        except StoreError as error:
+            self._intake.degrade(error, self._clock.monotonic_s())
+        self._save_unsaved()
+        self._cursors.settle()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -289,6 +299,10 @@ class Spool:
     def _save(self, of: Receiver) -> None:
         self._cursors.save(of.name, self._ledger.cursor(of))
 
+    def _save_unsaved(self) -> None:
+        for name in sorted(self._cursors.unsaved):
+            self._save(self._ledger.receiver(name))
+
     def _free(self) -> None:
         try:
             self._shelf.free_settled()
@@ -309,6 +323,7 @@ class Spool:
             degraded=self._intake.trouble,
         )
         pending = {name: ledger.pending(ledger.receiver(name)) for name in ledger.names()}
-        floor = lowest if self._shelf.is_loaded else ORIGIN
-        self._view = _View(floor, ledger.last, stats, pending)
+        if self._intake.trouble:
+            lowest = min(ledger.floor, self._shelf.floor)
+        self._view = _View(lowest, ledger.last, stats, pending)
         self._metrics.show(stats)

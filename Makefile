@@ -1,0 +1,65 @@
+# Every target works from a fresh clone with Python 3.11, make and the package registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PROMETHEUS ?= v0.315.0
+VICTORIA ?= v1.150.0
+
+.PHONY: up test check bench bench-peers web proto wheel clean
+
+up: $(VENV)/.run web  ## install into .venv and watch this machine
+	$(BIN)/peerwatch up $(ARGS)
+
+test: $(VENV)/.dev  ## everything that runs without servers of others, in under five minutes
+	$(BIN)/python -m pytest -m "not browser and not servers and not chaos" $(ARGS)
+
+check: $(VENV)/.dev  ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=src $(BIN)/mypy -p peerwatch
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## compare with Prometheus and VictoriaMetrics: docs/benchmarks.md
+	$(BIN)/python -m bench $(ARGS)
+
+bench-peers:  ## build recent servers to compare with (needs Go): then PEERWATCH_BENCH_BIN=.env/peers make bench
+	mkdir -p .env/peers .env/peers-prometheus .env/peers-victoria
+	cd .env/peers-prometheus && (test -f go.mod || go mod init peers/prometheus) && \
+		GOFLAGS=-mod=mod go get github.com/prometheus/prometheus/cmd/prometheus@$(PROMETHEUS) && \
+		GOFLAGS=-mod=mod nice go build -p 1 -o ../peers/prometheus github.com/prometheus/prometheus/cmd/prometheus
+	cd .env/peers-victoria && (test -f go.mod || go mod init peers/victoria) && \
+		go mod edit -require=github.com/VictoriaMetrics/VictoriaMetrics@$(VICTORIA) && \
+		GOFLAGS=-mod=mod nice go build -p 1 \
+		-ldflags "-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=victoria-metrics-$(VICTORIA)" \
+		-o ../peers/victoria-metrics github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics
+
+web: $(VENV)/.run  ## build the page into the package
+	$(BIN)/python web/build.py $(ARGS_WEB)
+
+wheel: $(VENV)/.dev  ## a wheel with the page in it
+	$(BIN)/python web/build.py --strict
+	$(BIN)/python -m build --no-isolation --wheel --sdist
+
+proto:  ## wire/schema.proto to Python (protobuf 6 and 7 can read it)
+	$(PYTHON) -m venv .env/proto
+	.env/proto/bin/pip install --quiet "grpcio-tools==1.73.1" "setuptools<81"
+	.env/proto/bin/python -m grpc_tools.protoc -Isrc/peerwatch/wire --python_out=src/peerwatch/wire \
+		--pyi_out=src/peerwatch/wire schema.proto
+
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else \
+		"peerwatch needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.run: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:  ## remove everything that was made
+	rm -rf $(VENV) .env dist build web/node_modules web/.node src/peerwatch/dashboard/static

@@ -1,0 +1,27 @@
+"""`python -m bench NAME [OPTIONS]`: run a benchmark; without a name, list them."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+_NAMES = {
+    "ingest": "what taking samples in costs: CPU, wire, disk, memory",
+    "query": "how long queries take",
+    "agent": "what watching a machine costs that machine",
+}
+
+
+def main() -> None:
+    """Entry point."""
+    if len(sys.argv) > 1 and sys.argv[1] in _NAMES:
+        import_module(f"bench.{sys.argv[1]}").main(sys.argv[2:])
+        return
+    print("python -m bench NAME [--help]\n")
+    for name, meaning in _NAMES.items():
+        print(f"  {name:8} {meaning}")
+    raise SystemExit(0 if len(sys.argv) == 1 else 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m peerwatch`."""
+
+from peerwatch.cli.main import run
+
+run()

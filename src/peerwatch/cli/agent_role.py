@@ -1,0 +1,184 @@
+"""AgentRole: an agent put together from its parts: sampling, sealing, spool, shipping, and its own /metrics."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskStatus
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from peerwatch.agent.agent import Agent
+from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
+from peerwatch.agent.seal import Sealer
+from peerwatch.agent.ship import Link, Shipper
+from peerwatch.errors import QuotaError, StoreError
+from peerwatch.fleet.epoch import next_epoch, read_machine_id
+from peerwatch.fleet.membership import Membership
+from peerwatch.model import Batch, Clock
+from peerwatch.serve.address import Address, is_loopback_host
+from peerwatch.serve.listen import free_port
+from peerwatch.settings import Settings
+from peerwatch.spool import Spool
+from peerwatch.telemetry import CollectorRegistry, get_logger
+from peerwatch.wire.identity import PrivateKey
+
+_log = get_logger("agent")
+_QUEUE_BATCHES = 64  # between the sampler and the spool: ten minutes of reports while a disk hangs
+_DRAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Who the agent is, and where that is kept."""
+
+    member: bytes
+    signing: PrivateKey
+    membership: Membership
+    epoch_file: Path
+
+
+class AgentRole:
+    """Owns everything an agent runs. Opening it takes the spool's folder; `run` samples and delivers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: AgentConfig,
+        identity: AgentIdentity,
+        link: Link,
+        receiver: str,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._clock = clock
+        self._registry = registry
+        self.spool = Spool.open(settings.folder / "spool", settings.spool, clock=clock, registry=registry)
+        epoch = next_epoch(identity.epoch_file, read_machine_id(), clock.now_ms())
+        self._sealer = Sealer(identity.membership.fleet, identity.member, identity.signing, epoch)
+        self.shipper = Shipper(
+            self.spool,
+            receiver,
+            link,
+            identity.membership,
+            identity.member,
+            self._sealer.delta,
+            settings.ship,
+            clock,
+            registry,
+        )
+        self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
+        self.agent = Agent(config, self._deliver, registry, clock=clock)
+        self._settings = settings
+        self._started_s = clock.monotonic_s()
+        self.metrics_url = ""
+        self.stopped = anyio.Event()
+
+    async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Sample and deliver until `stop`; then spool what was gathered and deliver what can be within 2 s."""
+        async with anyio.create_task_group() as tasks:
+            if self._settings.agent_http.enabled:
+                await tasks.start(self._serve_metrics)
+            shipping = anyio.CancelScope()
+            tasks.start_soon(_run_within, shipping, self.shipper.run, anyio.Event())
+            spooled = anyio.Event()
+            tasks.start_soon(self._spool_batches, self._batches, spooled)
+            sampling, sampled = anyio.CancelScope(), anyio.Event()
+            tasks.start_soon(_run_within, sampling, self.agent.run, sampled)
+            task_status.started()
+            await stop.wait()
+            sampling.cancel()
+            await self._settle(sampled, spooled)
+            shipping.cancel()
+            remaining = await self.shipper.drain(_DRAIN_S)
+            _log.info("agent stopped", undelivered_batches=remaining)
+            tasks.cancel_scope.cancel()
+        self.stopped.set()
+
+    async def _settle(self, sampled: anyio.Event, spooled: anyio.Event) -> None:
+        """Let the cancelled sampler hand over its open batch, then let the spool take all of it."""
+        with anyio.move_on_after(_DRAIN_S):
+            await sampled.wait()
+            self._incoming.close()
+            await spooled.wait()
+
+    def close(self) -> None:
+        """Let the spool's folder go; call after `run`."""
+        self.spool.close()
+
+    def _deliver(self, batch: Batch) -> None:
+        try:
+            self._incoming.send_nowait(batch)
+        except anyio.WouldBlock:
+            raise QuotaError(f"{_QUEUE_BATCHES} batches wait for the spool, the limit: the disk hangs") from None
+        except anyio.ClosedResourceError:
+            raise QuotaError("the agent is stopping") from None
+
+    async def _spool_batches(self, batches: MemoryObjectReceiveStream[Batch], done: anyio.Event) -> None:
+        async with batches:
+            async for batch in batches:
+                try:
+                    await anyio.to_thread.run_sync(self._spool_one, batch)
+                except StoreError as error:
+                    _log.error("batch not spooled", reason=str(error), samples=batch.sample_count)
+                self.shipper.wake()
+        done.set()
+
+    def _spool_one(self, batch: Batch) -> None:
+        time_ms = max(int(block.matrix.times_ms[-1]) for block in batch.blocks)
+        sealed = self._sealer.seal(batch, time_ms, self.spool.floor())
+        self.spool.append(sealed.item, sealed.schemas)
+
+    def readiness(self) -> Readiness:
+        """Ready when samples reach the spool's disk and a hub acknowledges them; else what does not, in words."""
+        degraded = self.spool.stats().degraded
+        connected = self.shipper.last_ack_ms > 0
+        status = degraded or ("ok" if connected else "no hub has acknowledged anything yet")
+        fields: dict[str, str | int | float] = {
+            "status": status,
+            "connected_peers": int(connected),
+            "routing_table_size": 0,  # without a libp2p node there is no routing table
+            "uptime_seconds": round(self._clock.monotonic_s() - self._started_s, 3),
+        }
+        return Readiness(not degraded and connected, fields)
+
+    async def _serve_metrics(self, *, task_status: TaskStatus[None]) -> None:
+        http = self._settings.agent_http
+        setting = "agent_http.port"
+        configured = bool(self._settings.configured & {setting, "agent_http.host"})
+        port = free_port(Address(http.host, http.port), setting, configured=configured)
+        server = MetricsServer(
+            MetricsHttpConfig(http.host, port, http.credential),
+            self.agent.exposition,
+            self.readiness,
+            self._registry,
+            None if is_loopback_host(http.host) else _tls_context(self._settings),
+        )
+        scheme = "http" if is_loopback_host(http.host) else "https"
+        self.metrics_url = f"{scheme}://{Address(http.host, port)}/metrics"
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(server.serve)
+            task_status.started()
+
+
+async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]], ended: anyio.Event) -> None:
+    """Run until the scope is cancelled, and say when it has really ended."""
+    with scope:
+        await run()
+    ended.set()
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    """The machine's own certificate, for an agent that others may read."""
+    from peerwatch.serve.tls import own_certificate  # its library costs memory that a lean agent saves
+
+    files = own_certificate(settings.folder / "tls", ("localhost", settings.name))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(files.certificate, files.key)
+    return context

@@ -1,0 +1,40 @@
+"""`peerwatch health`: for people and for a container's HEALTHCHECK (requirement B46)."""
+
+from __future__ import annotations
+
+import msgspec
+import typer
+
+from peerwatch.cli import options
+from peerwatch.cli.hub_client import HubClient
+
+
+def health(
+    data: options.Data = None,
+    url: options.Url = "",
+    token: options.Token = "",
+    ca: options.CaFile = "",
+    config: options.Config = None,
+    json: options.Json = False,
+) -> None:
+    """Print what /health/ready says; exit with 0 when it is ready and 1 when it is not."""
+    settings = options.settings_from(config, data=data)
+    with HubClient(url, settings.folder, token, ca) as hub:
+        status, text = hub.status("/health/ready")
+    typer.echo(text.strip() if json else _sentence(text))
+    raise typer.Exit(0 if status == 200 else 1)
+
+
+def _sentence(text: str) -> str:
+    """The answer in words; whatever is no such answer is shown as it came."""
+    try:
+        found = msgspec.json.decode(text, type=_Ready)
+    except msgspec.DecodeError:
+        return text.strip()
+    return f"{found.status}: {found.connected_peers} members report, up for {found.uptime_seconds:.0f} s"
+
+
+class _Ready(msgspec.Struct):
+    status: str
+    connected_peers: int
+    uptime_seconds: float

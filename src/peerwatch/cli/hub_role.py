@@ -1,0 +1,230 @@
+"""HubRole: a hub put together from its parts, and its life from the first port to the last fsync."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import psutil
+import typer
+from anyio.abc import TaskStatus
+
+import peerwatch
+from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
+from peerwatch.cli.hub_client import socket_path
+from peerwatch.cli.query_routes import QueryParts, query_parts
+from peerwatch.cli.watched_store import WatchedStore
+from peerwatch.collector.collector import Collector
+from peerwatch.errors import ConfigError, StoreError
+from peerwatch.fleet.authority import Authority
+from peerwatch.fleet.roster import AGENT, HUB
+from peerwatch.model import Clock, SampleMatrix, SystemClock
+from peerwatch.serve.address import Address, parse_address
+from peerwatch.serve.credentials import Credentials, Scope
+from peerwatch.serve.gate import Gate
+from peerwatch.serve.listen import bind_tcp, bind_unix
+from peerwatch.serve.server import Server
+from peerwatch.serve.tls import TlsFiles, check_files, own_certificate
+from peerwatch.settings import Settings
+from peerwatch.store.store import Store
+from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger, process_registry
+from peerwatch.wire.compression import Compressor
+from peerwatch.wire.envelope import parse_envelope
+
+_log = get_logger("hub")
+_MAINTENANCE_S = 1.0
+
+
+class HubRole:
+    """Owns store, collector, engine and listeners of one hub. Opening it takes the data folder; `run` serves."""
+
+    def __init__(self, settings: Settings, clock: Clock, registry: CollectorRegistry, *, samples_itself: bool) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._registry = registry
+        folder = settings.folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.address = parse_address(settings.hub.listen, "hub.listen")
+        self.tls = _tls(settings, self.address)
+        self.credentials = Credentials(folder / "credentials.json")
+        roles = (HUB, AGENT) if samples_itself else (HUB,)
+        self.authority = Authority.open(folder / "fleet", settings.name, clock, roles)
+        self.listener = bind_tcp(self.address, "hub.listen", configured="hub.listen" in settings.configured)
+        self._unix = bind_unix(socket_path(folder))
+        self.store = Store.open(
+            folder / "store", settings.store, clock=clock, decode_envelope=envelope_decoder(), registry=registry
+        )
+        self._query: QueryParts = query_parts(self.store, clock, registry)
+        self._watched = WatchedStore(self.store)
+        self.collector = Collector(
+            self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
+        )
+        self._maintenance_error = ""
+        # Last, since it is shown only once: a start that fails above must not use it up.
+        self.first_token = _first_token(self.credentials, self.address)
+        Gauge("peerwatch_build_info", "1, with the version.", ["version"], registry=registry).labels(_version()).set(1)
+
+    @property
+    def url(self) -> str:
+        """Where people and programs reach this hub."""
+        host, port = self.listener.getsockname()[:2]
+        if host in ("0.0.0.0", "::"):  # shown as an address that somebody can open
+            host = _own_addresses(host)[0]
+        return f"{'https' if self.tls else 'http'}://{Address(host, port)}"
+
+    def _invite_addresses(self) -> tuple[str, ...]:
+        if self._settings.hub.addresses:
+            return self._settings.hub.addresses
+        host, port = self.listener.getsockname()[:2]
+        scheme = "https" if self.tls else "http"
+        hosts = _own_addresses(host) if host in ("0.0.0.0", "::") else [host]  # compared, not bound
+        return tuple(f"{scheme}://{Address(one, port)}" for one in hosts)
+
+    def readiness(self) -> Readiness:
+        """Ready when a push can be stored and a query answered."""
+        stats = self.store.stats()
+        reporting = sum(status.up for status in self.collector.agents())
+        refusal = stats.refusal or self._watched.refusal
+        return Readiness(refusal is None, refusal or "ok", reporting)
+
+    def parts(self) -> HubParts:
+        """What this hub serves."""
+        return HubParts(
+            collector=self.collector,
+            authority=self.authority,
+            registry=self._registry,
+            readiness=self.readiness,
+            snapshot=self._snapshot,
+            addresses=self._invite_addresses(),
+            tls_pin=self.tls.pin() if self.tls else b"",
+            max_request_bytes=self._settings.collector.limits.max_request_bytes,
+            routes=self._query.routes,
+        )
+
+    async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `stop` is set; then take nothing more, finish, make everything durable and let go."""
+        app = HubApp(self.parts())
+        gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
+        public = Server(gate, self.listener, self.tls, drain_s=self._settings.hub.drain_s)
+        private = Server(app, self._unix, None, drain_s=self._settings.hub.drain_s)
+        collected = anyio.Event()
+        async with anyio.create_task_group() as background:
+            await background.start(self._collect, collected)
+            background.start_soon(self._maintain)
+            background.start_soon(self._query.run)
+            async with anyio.create_task_group() as servers:
+                await servers.start(public.run)
+                await servers.start(private.run)
+                _log.info("hub ready", url=self.url, data=str(self._settings.folder))
+                task_status.started()
+                await stop.wait()
+                self._query.close()
+                public.stop()
+                private.stop()
+            self.collector.close()
+            await collected.wait()
+            background.cancel_scope.cancel()
+
+    async def _collect(self, done: anyio.Event, *, task_status: TaskStatus[None]) -> None:
+        await self.collector.run(task_status=task_status)
+        done.set()
+
+    def close(self) -> None:
+        """Give the data folder back; call after `run`."""
+        self.store.close()
+        socket_path(self._settings.folder).unlink(missing_ok=True)
+
+    async def _maintain(self) -> None:
+        """Flush, compact, retain: whatever is due, in a worker thread. A failure is shown and tried again."""
+        while True:
+            await anyio.sleep(_MAINTENANCE_S)
+            try:
+                await anyio.to_thread.run_sync(self.store.maintain)
+            except StoreError as error:
+                if str(error) != self._maintenance_error:
+                    _log.error("store maintenance failed", reason=str(error))
+                self._maintenance_error = str(error)
+            else:
+                self._maintenance_error = ""
+
+    def _snapshot(self, target: str) -> None:
+        path = Path(target)
+        if not path.is_absolute():
+            raise ConfigError(f"target: {target!r} is not an absolute path")
+        self.store.snapshot(path)
+
+
+def envelope_decoder() -> _Decoder:
+    """How the store reads an envelope back from its WAL: it was verified before it got there."""
+    return _Decoder()
+
+
+class _Decoder:
+    def __init__(self) -> None:
+        self._compressor = Compressor()
+
+    def __call__(self, raw: bytes) -> Sequence[SampleMatrix]:
+        return [block.matrix for block in parse_envelope(raw).open(self._compressor)]
+
+
+def _tls(settings: Settings, address: Address) -> TlsFiles | None:
+    """The certificate, where the listener needs one: everywhere but on loopback."""
+    hub = settings.hub
+    if address.is_loopback and hub.tls != "always":
+        return None
+    if bool(hub.tls_cert) != bool(hub.tls_key):
+        raise ConfigError("hub.tls_cert and hub.tls_key go together: set both, or neither for our own certificate")
+    if hub.tls_cert:
+        files = TlsFiles(Path(hub.tls_cert), Path(hub.tls_key), pinned=False)
+        check_files(files)
+        return files
+    names = ("localhost", socket.gethostname(), address.host, *_own_addresses(address.host))
+    return own_certificate(settings.folder / "tls", tuple(dict.fromkeys(names)))
+
+
+def _first_token(credentials: Credentials, address: Address) -> str:
+    """An admin token at the first start on an address that others reach; the empty string otherwise.
+
+    A hub whose credentials were all removed does not come up open: ConfigError says the way out.
+    """
+    if address.is_loopback:
+        return ""
+    if not credentials.exists:
+        return credentials.create("first", Scope.ADMIN)
+    if not credentials.names():
+        raise ConfigError(
+            f"hub.listen {address} can be reached by others, and there is no credential: "
+            "peerwatch token create NAME --scope admin, or listen on 127.0.0.1"
+        )
+    return ""
+
+
+def _own_addresses(wildcard: str) -> list[str]:
+    """This machine's addresses that others may reach, IPv4 first; loopback when it has no other."""
+    found: list[str] = []
+    for addresses in psutil.net_if_addrs().values():
+        found.extend(
+            one.address
+            for one in addresses
+            if one.family == socket.AF_INET or (one.family == socket.AF_INET6 and wildcard == "::")
+        )
+    usable = [one for one in found if not one.startswith(("127.", "169.254.", "fe80")) and one != "::1"]
+    return sorted(usable, key=lambda one: ":" in one) or ["127.0.0.1"]
+
+
+def _version() -> str:
+    return peerwatch.__version__
+
+
+async def run_hub(settings: Settings, stop: anyio.Event) -> None:
+    """Run a hub until `stop`."""
+    role = HubRole(settings, SystemClock(), process_registry(), samples_itself=False)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(role.run, stop)
+        typer.echo(f"peerwatch hub: {role.url}")
+        if role.first_token:
+            typer.echo(f"credential (scope admin, shown only this once): {role.first_token}")
+    role.close()

@@ -1,0 +1,63 @@
+"""UpRole: hub and agent of one machine in one process, joined by a local link."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import anyio
+import typer
+
+from peerwatch.agent.config import AgentConfig
+from peerwatch.cli.agent_role import AgentIdentity, AgentRole
+from peerwatch.cli.hub_role import HubRole
+from peerwatch.links.local import LocalLink
+from peerwatch.model import SystemClock
+from peerwatch.settings import Settings
+from peerwatch.telemetry import CollectorRegistry, process_registry
+
+
+async def run_up(settings: Settings, stop: anyio.Event) -> None:
+    """Run both until `stop`: the agent ends first, so that its last samples still reach the hub."""
+    clock = SystemClock()
+    registry = process_registry()
+    hub = HubRole(settings, clock, registry, samples_itself=True)
+    agent = _local_agent(settings, hub, clock)
+    hub_stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(hub.run, hub_stop)
+        await tasks.start(agent.run, stop)
+        _greet(hub, agent)
+        await stop.wait()
+        await agent.stopped.wait()
+        hub_stop.set()
+    agent.close()
+    hub.close()
+
+
+def _local_agent(settings: Settings, hub: HubRole, clock: SystemClock) -> AgentRole:
+    async def push(request: bytes) -> tuple[bytes, float | None]:
+        result = await hub.collector.push(request)
+        return result.reply, result.wait_s
+
+    authority = hub.authority
+    identity = AgentIdentity(
+        authority.member, authority.keys.signing, authority.membership, settings.folder / "fleet" / "epoch.json"
+    )
+    link = LocalLink(push, lambda: authority.membership.welcome(authority.member))
+    return AgentRole(settings, every_tick(settings), identity, link, "local", clock, registry=CollectorRegistry())
+
+
+def every_tick(settings: Settings) -> AgentConfig:
+    """The agent's config with each tick shipped at once, so that the page lives, unless the interval was set."""
+    if "agent.report_interval_s" in settings.configured:
+        return settings.agent
+    return dataclasses.replace(settings.agent, report_interval_s=settings.agent.sample_interval_s)
+
+
+def _greet(hub: HubRole, agent: AgentRole) -> None:
+    typer.echo(f"peerwatch is watching this machine: {hub.url}")
+    if agent.metrics_url:
+        typer.echo(f"metrics for a Prometheus that pulls: {agent.metrics_url}")
+    if hub.first_token:
+        typer.echo(f"credential (scope admin, shown only this once): {hub.first_token}")
+    typer.echo("add a machine: peerwatch invite · ask: peerwatch query 'up' · stop: Ctrl-C")

@@ -1,0 +1,117 @@
+"""Answers as the JSON that Prometheus sends, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import msgspec
+import numpy as np
+
+from peerwatch.model import Float64Array, Int64Array, Labels, SeriesSet
+from peerwatch.query.gotext import format_sample
+from peerwatch.query.result import MatrixResult, ResultValue, ScalarResult, StringResult, VectorResult
+
+MAX_MESSAGES = 10
+"""Warnings and infos sent with an answer, each; the rest is counted."""
+
+_PLAIN_LOW, _PLAIN_HIGH = 1e-5, 1e15
+"""Between these (and for 0) the JSON encoder spells floats as Go does, but for a trailing ".0"."""
+
+
+def success(data: bytes, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
+    """The envelope of an answer; `data` is JSON."""
+    parts = [b'{"status":"success","data":', data]
+    for name, messages in ((b"warnings", warnings), (b"infos", infos)):
+        if messages:
+            parts += [b',"', name, b'":', msgspec.json.encode(_capped(messages, name.decode().removesuffix("s")))]
+    return b"".join([*parts, b"}"])
+
+
+def _capped(messages: Sequence[str], kind: str) -> list[str]:
+    shown = list(messages[:MAX_MESSAGES])
+    if len(messages) > MAX_MESSAGES:
+        shown.append(f"{len(messages) - MAX_MESSAGES} more {kind} annotations omitted")
+    return shown
+
+
+def failure(error_type: str, message: str) -> bytes:
+    """The envelope of an error."""
+    text = message.encode("utf-8", "replace").decode()
+    return msgspec.json.encode({"status": "error", "errorType": error_type, "error": text})
+
+
+def render_result(value: ResultValue) -> bytes:
+    """The `data` of a query's answer."""
+    match value:
+        case ScalarResult(time_ms=time_ms, value=number):
+            kind, result = "scalar", _sample(time_ms, number)
+        case StringResult(time_ms=time_ms, value=text):
+            spelled = msgspec.json.encode(text.encode("utf-8", "replace").decode())
+            kind, result = "string", b"[%s,%s]" % (_time(time_ms), spelled)
+        case VectorResult():
+            kind, result = "vector", _vector(value)
+        case MatrixResult(series=series):
+            kind, result = "matrix", _matrix(series)
+    return b'{"resultType":"%s","result":%s}' % (kind.encode(), result)
+
+
+def render_labels(labels: Labels) -> bytes:
+    """A label set as an object."""
+    return msgspec.json.encode(dict(labels))
+
+
+def _time(time_ms: int) -> bytes:
+    """Seconds, with milliseconds only where there are some."""
+    seconds, rest = divmod(abs(time_ms), 1000)
+    sign = b"-" if time_ms < 0 else b""
+    return b"%s%d.%03d" % (sign, seconds, rest) if rest else b"%s%d" % (sign, seconds)
+
+
+def _sample(time_ms: int, value: float) -> bytes:
+    return b'[%s,"%s"]' % (_time(time_ms), format_sample(value).encode())
+
+
+def _vector(vector: VectorResult) -> bytes:
+    time = _time(vector.time_ms)
+    texts = spell_values(vector.values)
+    rows = [
+        b'{"metric":%s,"value":[%s,"%s"]}' % (render_labels(labels), time, text)
+        for labels, text in zip(vector.labels, texts, strict=True)
+    ]
+    return b"[%s]" % b",".join(rows)
+
+
+def _matrix(series: SeriesSet) -> bytes:
+    rows = []
+    offsets = series.offsets.tolist()
+    last_times: Int64Array = np.empty(0, np.int64)
+    openings: list[bytes] = []
+    for at, labels in enumerate(series.labels):
+        part = slice(offsets[at], offsets[at + 1])
+        times = series.times_ms[part]
+        if not np.array_equal(times, last_times):  # most series of an answer share their steps
+            openings, last_times = _openings(times), times
+        points = b"".join(chain.from_iterable(zip(openings, spell_values(series.values[part]), strict=True)))
+        rows.append(b'{"metric":%s,"values":[%s%s]}' % (render_labels(labels), points, b'"]' if points else b""))
+    return b"[%s]" % b",".join(rows)
+
+
+def _openings(times_ms: Int64Array) -> list[bytes]:
+    """What stands between two values: the end of one point and the time of the next."""
+    openings = [b'"],[%s,"' % _time(time_ms) for time_ms in times_ms.tolist()]
+    if openings:
+        openings[0] = openings[0][3:]
+    return openings
+
+
+def spell_values(values: Float64Array) -> list[bytes]:
+    """Each value as `format_sample` spells it. The fast way for ordinary numbers is the JSON encoder's."""
+    if len(values) == 0:
+        return []
+    sizes = np.abs(values)
+    plain = (sizes == 0) | ((sizes >= _PLAIN_LOW) & (sizes < _PLAIN_HIGH))  # not for NaN either
+    if not plain.all():
+        return [format_sample(value).encode() for value in values.tolist()]
+    encoded: bytes = msgspec.json.encode(values.tolist())[1:-1]
+    return (encoded + b",").replace(b".0,", b",")[:-1].split(b",")

@@ -1,0 +1,269 @@
+"""Settings: every Config, read once from file, environment and flags, and handed down. Nothing else reads them.
+
+Later wins: `peerwatch.toml` < `P2P_*` and `PEERWATCH_*` environment < flags. A key that nobody knows and a value that
+is not allowed are errors that name their path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import socket
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.ship import ShipConfig
+from peerwatch.collector.config import CollectorConfig
+from peerwatch.errors import ConfigError
+from peerwatch.spool import SpoolConfig
+from peerwatch.store.config import StoreConfig
+
+_FILE = "peerwatch.toml"
+_PREFIX = "PEERWATCH_"
+_P2P_PREFIX = "P2P_"
+_NOT_SETTINGS = ("PEERWATCH_CI", "PEERWATCH_CONFIG", "PEERWATCH_TOKEN")  # read elsewhere: tests, --config, --token
+_P2P = {"P2P_METRICS_PORT": "agent_http.port", "P2P_DATA_DIR": "data", "P2P_LOG_LEVEL": "log.level"}
+_P2P_OF_THE_NODE = frozenset(
+    {
+        "P2P_LISTEN_ADDRS",
+        "P2P_EXTERNAL_ADDRS",
+        "P2P_BOOTSTRAP_PEERS",
+        "P2P_BOOTSTRAP",
+        "P2P_MAX_CONNECTIONS",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """Structured logs on standard error."""
+
+    level: typing.Literal["debug", "info", "warning", "error"] = "info"  # least severity that is logged
+    format: typing.Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """Where the hub listens. Anything but loopback means HTTPS and a credential."""
+
+    listen: str = "127.0.0.1:9480"  # HOST:PORT; off loopback the first start makes and prints a credential
+    tls: typing.Literal["auto", "always"] = "auto"  # auto: HTTPS wherever others can connect
+    tls_cert: str = ""  # PEM; empty: the hub's own certificate, which members pin
+    tls_key: str = ""  # PEM; goes with tls_cert
+    addresses: tuple[str, ...] = ()  # what invites name, as https://host:port; empty: found from `listen`
+    drain_s: float = 3.0  # how long a stopping hub lets requests finish
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHttpConfig:
+    """The agent's own /metrics, for a Prometheus that pulls."""
+
+    host: str = "127.0.0.1"  # others may read it only when an operator says so
+    port: int = 9100  # 0 takes any free one
+    enabled: bool = True  # false: nothing listens
+    credential: str = field(default="", repr=False)  # what others must send as a bearer token; needed off loopback
+
+
+def _default_data() -> str:
+    return str(Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "peerwatch")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. `configured` holds the paths that somebody set, so that defaults can give way."""
+
+    data: str = field(default_factory=_default_data)
+    """Everything that is kept lies below this folder."""
+    name: str = field(default_factory=lambda: _host_name(socket.gethostname()))
+    """What this machine is called in the fleet; letters, digits, dot, dash, underscore."""
+    log: LogConfig = field(default_factory=LogConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    agent_http: AgentHttpConfig = field(default_factory=AgentHttpConfig)
+    ship: ShipConfig = field(default_factory=ShipConfig)
+    spool: SpoolConfig = field(default_factory=SpoolConfig)
+    collector: CollectorConfig = field(default_factory=CollectorConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    configured: frozenset[str] = frozenset()
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return Path(self.data).expanduser()
+
+
+def _host_name(raw: str) -> str:
+    """A machine's name as a roster accepts it."""
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", raw).strip("-._")[:128].rstrip("-._")
+    return cleaned or "host"
+
+
+def load_settings(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+    """The settings. `file` None: `peerwatch.toml` in the working folder if it is there. `flags` are path to value.
+
+    Raises ConfigError that names path, value and what is allowed.
+    """
+    tree: dict[str, Any] = {}
+    configured: set[str] = set()
+    for source, layer in (
+        (_file_name(file), _from_file(file)),
+        ("environment", _from_environment(environ)),
+        ("flags", {path: value for path, value in flags.items() if value is not None}),
+    ):
+        for path, value in layer.items():
+            _check_known(path, source)
+            _put(tree, path, value)
+            configured.add(path)
+    return dataclasses.replace(_build(tree), configured=frozenset(configured))
+
+
+def _file_name(file: Path | None) -> str:
+    return str(file or _FILE)
+
+
+def _from_file(file: Path | None) -> dict[str, object]:
+    path = file or Path(_FILE)
+    try:
+        with path.open("rb") as stream:
+            return dict(_flatten(Settings, tomllib.load(stream), ""))
+    except FileNotFoundError:
+        if file is not None:
+            raise ConfigError(f"{file}: there is no such file") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in sorted(environ.items()):
+        if name.startswith(_P2P_PREFIX):
+            found[_p2p_path(name)] = value
+        elif name.startswith(_PREFIX) and name not in _NOT_SETTINGS:
+            found[_env_path(name)] = value
+    return found
+
+
+def _p2p_path(name: str) -> str:
+    if name in _P2P:
+        return _P2P[name]
+    if name in _P2P_OF_THE_NODE:
+        raise ConfigError(f"{name}: this version has no libp2p node yet; remove it, agents deliver over https")
+    raise ConfigError(f"{name}: unknown; known are {', '.join(sorted(_P2P))}")
+
+
+def _env_path(name: str) -> str:
+    """PEERWATCH_HUB_LISTEN is hub.listen; the longest section that fits wins (agent_http before agent)."""
+    rest = name.removeprefix(_PREFIX).lower()
+    for path in sorted(_leaf_paths(), key=len, reverse=True):
+        if path.replace(".", "_") == rest:
+            return path
+    raise ConfigError(
+        f"{name}: unknown setting; the name is {_PREFIX} and a path such as hub.listen: PEERWATCH_HUB_LISTEN"
+    )
+
+
+def _leaf_paths() -> list[str]:
+    paths: list[str] = []
+    for section, kind in _fields(Settings).items():
+        if section == "configured":
+            continue
+        if dataclasses.is_dataclass(kind):
+            paths.extend(f"{section}.{key}" for key in _fields(kind))
+        else:
+            paths.append(section)
+    return paths
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {one.name: hints[one.name] for one in dataclasses.fields(kind)}
+
+
+def _flatten(kind: Any, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    """`section.key` pairs of a parsed file; what lies deeper stays one value."""
+    for key, value in tree.items():
+        inner = _fields(kind).get(key)
+        if isinstance(value, dict) and inner is not None and dataclasses.is_dataclass(inner):
+            yield from _flatten(inner, value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _check_known(path: str, source: str) -> None:
+    known = _leaf_paths()
+    if path not in known:
+        section = path.rpartition(".")[0]
+        near = [one for one in known if one.rpartition(".")[0] == section] or known
+        raise ConfigError(f"{source}: {path}: unknown setting; known there are {', '.join(sorted(near))}")
+
+
+def _put(tree: dict[str, Any], path: str, value: object) -> None:
+    *sections, key = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[key] = value
+
+
+_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+
+
+def _build(tree: dict[str, Any]) -> Settings:
+    _refuse_unknown(Settings, tree, "")
+    try:
+        return msgspec.convert(_split_lists(Settings, tree), Settings, strict=False)
+    except msgspec.ValidationError as error:
+        match = _AT.search(str(error))
+        path = match["path"] if match else ""
+        raise ConfigError(f"{path}: {_value_at(tree, path)!r}: {_AT.sub('', str(error))}") from error
+
+
+def _refuse_unknown(kind: Any, value: Any, path: str) -> None:
+    """Unknown keys at any depth: inside tables, lists of tables and named tables."""
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        fields = _fields(kind)
+        for key, inner in value.items():
+            if key not in fields:
+                raise ConfigError(f"{path}{key}: unknown setting; known there are {', '.join(sorted(fields))}")
+            _refuse_unknown(fields[key], inner, f"{path}{key}.")
+        return
+    arguments = typing.get_args(kind)
+    if isinstance(value, list) and arguments:
+        for index, inner in enumerate(value):
+            _refuse_unknown(arguments[0], inner, f"{path.rstrip('.')}[{index}].")
+    elif isinstance(value, dict) and len(arguments) == 2:
+        for key, inner in value.items():
+            _refuse_unknown(arguments[1], inner, f"{path}{key}.")
+
+
+def _split_lists(kind: Any, tree: dict[str, Any]) -> dict[str, Any]:
+    """Lists that came as text, from the environment or a flag, are split at commas."""
+    out = dict(tree)
+    for key, inner in _fields(kind).items():
+        value = out.get(key)
+        if dataclasses.is_dataclass(inner) and isinstance(value, dict):
+            out[key] = _split_lists(inner, value)
+        elif isinstance(value, str) and typing.get_origin(inner) is tuple:
+            out[key] = [part.strip() for part in value.split(",") if part.strip()]
+        elif isinstance(value, str) and isinstance(inner, types.UnionType) and value == "":
+            out[key] = None
+    return out
+
+
+def _value_at(tree: Mapping[str, Any], path: str) -> object:
+    value: Any = tree
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+    return value

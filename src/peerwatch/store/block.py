@@ -1,0 +1,240 @@
+"""Block: an immutable file of compressed samples, read lazily; see docs/formats/block.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from peerwatch.errors import CorruptionError, StoreError
+from peerwatch.model import Int64Array, Marks
+from peerwatch.store.block_writer import CHUNK_TIMELINES, ROW_BITS
+from peerwatch.store.disk import Disk, DiskFile
+from peerwatch.store.footer import END_BYTES, MAGIC, Footer, block_name, decode_footer, footer_size, unseal
+from peerwatch.store.packing import unpack_ints
+from peerwatch.store.page_cache import Columns, PageCache
+from peerwatch.store.provenance import (
+    ProvenanceColumns,
+    RunRoot,
+    decode_marks,
+    decode_provenance,
+    decode_run_roots,
+)
+from peerwatch.store.tile import Tile, decode_tile
+
+_ROW_MASK = (1 << ROW_BITS) - 1
+
+
+class Block:
+    """What is known of a block without reading it: number, size, footer. Everything else comes through `opened`.
+
+    Files are opened per read and closed after it, not mapped: a year of blocks would pass the limit of open files,
+    and a mapped file that is cut short kills the process. Index pages go through the cache. Immutable.
+    """
+
+    def __init__(self, disk: Disk, path: Path, number: int, size_bytes: int, footer: Footer, cache: PageCache) -> None:
+        self.path = path
+        self.number = number
+        self.size_bytes = size_bytes
+        self.footer = footer
+        self._disk = disk
+        self._cache = cache
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenBlock]:
+        """The block's file, open. Raises StoreError."""
+        file = self._disk.open(self.path)
+        try:
+            yield OpenBlock(self._disk, file, self.number, self.footer, self._cache)
+        finally:
+            self._disk.close(file)
+
+
+def open_block(disk: Disk, folder: Path, number: int, cache: PageCache) -> Block:
+    """Read the footer. Raises CorruptionError for a damaged block, StoreError for one of a later format."""
+    path = folder / block_name(number)
+    size = disk.size(path)
+    file = disk.open(path)
+    try:
+        end = disk.pread(file, END_BYTES, max(0, size - END_BYTES))
+        length = footer_size(end)
+        if length + END_BYTES + len(MAGIC) > size:
+            raise CorruptionError(f"a footer of {length} bytes in a file of {size}")
+        footer = decode_footer(disk.pread(file, length, size - END_BYTES - length), end)
+    except CorruptionError as error:
+        raise CorruptionError(f"{path}: {error}") from error
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        disk.close(file)
+    return Block(disk, path, number, size, footer, cache)
+
+
+class OpenBlock:
+    """Reads parts of one block. Every part has its checksum; what fails it raises CorruptionError with the place."""
+
+    def __init__(self, disk: Disk, file: DiskFile, number: int, footer: Footer, cache: PageCache) -> None:
+        self._disk = disk
+        self._file = file
+        self._number = number
+        self.footer = footer
+        self._cache = cache
+
+    # ---- index
+
+    @property
+    def tile_count(self) -> int:
+        """How many tiles the block has."""
+        return len(self._directory("tiles", 1)[0]) - 1
+
+    @property
+    def timeline_count(self) -> int:
+        """How many timelines the block has."""
+        return len(self._directory("timelines", 2)[1])
+
+    @property
+    def page_count(self) -> int:
+        """How many index pages the block has."""
+        return len(self._directory("pages", 2)[0])
+
+    def page(self, page: int) -> Columns:
+        """(series ids ascending, slots, timelines) of one index page."""
+
+        def load() -> Columns:
+            offsets = self._directory("pages", 2)[1]
+            return _unpack(self._chunk(offsets, page), 3)
+
+        return self._cache.get((self._number, "page", page), load)
+
+    def rows(self) -> Columns:
+        """All pages as one."""
+        pages = [self.page(page) for page in range(self.page_count)]
+        if not pages:
+            return (np.empty(0, np.int64),) * 3
+        return tuple(np.concatenate(columns) for columns in zip(*pages, strict=True))
+
+    def find(self, ids: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """(positions in `ids`, slots, timelines) of those of the ascending `ids` that the block has."""
+        firsts = self._directory("pages", 2)[0]
+        bounds = np.append(np.searchsorted(ids, firsts), len(ids))
+        found: list[Columns] = []
+        for page in np.flatnonzero(np.diff(bounds) > 0).tolist():
+            low, high = int(bounds[page]), int(bounds[page + 1])
+            have, slots, timelines = self.page(page)
+            at = np.minimum(np.searchsorted(have, ids[low:high]), len(have) - 1)
+            hit = np.flatnonzero(have[at] == ids[low:high])
+            found.append((low + hit, slots[at[hit]], timelines[at[hit]]))
+        if not found:
+            return (np.empty(0, np.int64),) * 3
+        positions, slots, timelines = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        return positions, slots, timelines
+
+    # ---- samples
+
+    def times(self, timeline: int) -> Int64Array:
+        """The ticks of a timeline."""
+        chunk, at = divmod(timeline, CHUNK_TIMELINES)
+        return self._cache.get((self._number, "times", chunk), lambda: self._times(chunk))[at]
+
+    def _times(self, chunk: int) -> Columns:
+        offsets, counts = self._directory("timelines", 2)
+        ends = np.cumsum(counts[chunk * CHUNK_TIMELINES :][:CHUNK_TIMELINES])
+        together = _unpack(self._chunk(offsets, chunk), 1)[0]
+        if len(together) != ends[-1]:
+            raise CorruptionError(f"{self._file.path}: timelines of chunk {chunk} have {len(together)} ticks")
+        return tuple(np.split(together, ends[:-1]))
+
+    def tile(self, tile: int, rows: Int64Array | None = None) -> Tile:
+        """A tile, or some rows of it."""
+        return decode_tile(self._chunk(self._directory("tiles", 1)[0], tile), rows)
+
+    # ---- beside the samples
+
+    def marks(self) -> Marks:
+        """Which envelopes the samples came in."""
+        data = self._section("marks")
+        return decode_marks(data) if data else Marks()
+
+    def provenance(self) -> ProvenanceColumns:
+        """Bounds of the envelopes."""
+        data = self._section("provenance")
+        return decode_provenance(data) if data else ProvenanceColumns.of([])
+
+    def run_roots(self) -> list[RunRoot]:
+        """Signed run roots."""
+        data = self._section("roots")
+        return decode_run_roots(data) if data else []
+
+    def names(self) -> Iterator[bytes]:
+        """Dictionary records of the block's series, in chunks; only compacted blocks carry them."""
+        if "names" in self.footer.sections:
+            offsets = self._directory("names", 1)[0]
+            for chunk in range(len(offsets) - 1):
+                yield self._chunk(offsets, chunk)
+
+    def findings(self) -> list[str]:
+        """What is damaged, part by part; empty when the block is whole. Reads all of it."""
+        found: list[str] = []
+
+        def tried(read: Callable[[], object]) -> bool:
+            try:
+                read()
+            except CorruptionError as error:
+                found.append(str(error))
+                return False
+            return True
+
+        if self._disk.pread(self._file, len(MAGIC), 0) != MAGIC:  # harmless to readers, who trust the footer
+            found.append(f"{self._file.path}: its start is not that of a block")
+        if tried(lambda: self.tile_count):
+            for tile in range(self.tile_count):
+                tried(partial(self.tile, tile))
+        if tried(lambda: self.timeline_count):
+            for timeline in range(self.timeline_count):
+                tried(partial(self.times, timeline))
+        if tried(lambda: self.page_count):
+            for page in range(self.page_count):
+                tried(partial(self.page, page))
+        for read in (self.marks, self.provenance, self.run_roots, lambda: list(self.names())):
+            tried(read)
+        return found
+
+    # ---- inside
+
+    def _directory(self, name: str, columns: int) -> Columns:
+        return self._cache.get((self._number, name, -1), lambda: _unpack(self._section(name), columns))
+
+    def _section(self, name: str) -> bytes:
+        place = self.footer.sections.get(name)
+        if place is None:
+            return b""
+        offset, size, crc = place
+        data = self._disk.pread(self._file, size, offset)
+        if len(data) != size or crc32(data) != crc:
+            raise CorruptionError(f"{self._file.path}: section {name} at {offset} does not match its checksum")
+        return data
+
+    def _chunk(self, offsets: Int64Array, at: int) -> bytes:
+        start, end = int(offsets[at]), int(offsets[at + 1])
+        try:
+            return unseal(self._disk.pread(self._file, end - start, start))
+        except CorruptionError as error:
+            raise CorruptionError(f"{self._file.path} at {start}: {error}") from error
+
+
+def split_slots(slots: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(tiles, rows within them)."""
+    return slots >> ROW_BITS, slots & _ROW_MASK
+
+
+def _unpack(data: bytes, columns: int) -> Columns:
+    found = []
+    at = 0
+    for _ in range(columns):
+        column, at = unpack_ints(data, at)
+        found.append(column)
+    return tuple(found)

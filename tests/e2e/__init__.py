@@ -1,0 +1,1 @@
+"""End to end: real processes and real sockets on loopback, one story per test."""

@@ -1,0 +1,1 @@
+"""Runs PromQL test scripts: the language that Prometheus's own conformance suite is written in."""
