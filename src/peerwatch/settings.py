@@ -47,7 +47,7 @@ _P2P_OF_THE_NODE = frozenset(
 class LogConfig:
     """Structured logs on standard error."""
 
-    level: typing.Literal["debug", "info", "warning", "error"] = "info"
+    level: typing.Literal["debug", "info", "warning", "error"] = "info"  # least severity that is logged
     format: typing.Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON otherwise
 
 
@@ -55,10 +55,10 @@ class LogConfig:
 class HubConfig:
     """Where the hub listens. Anything but loopback means HTTPS and a credential."""
 
-    listen: str = "127.0.0.1:9480"
+    listen: str = "127.0.0.1:9480"  # HOST:PORT; off loopback the first start makes and prints a credential
     tls: typing.Literal["auto", "always"] = "auto"  # auto: HTTPS wherever others can connect
     tls_cert: str = ""  # PEM; empty: the hub's own certificate, which members pin
-    tls_key: str = ""
+    tls_key: str = ""  # PEM; goes with tls_cert
     addresses: tuple[str, ...] = ()  # what invites name, as https://host:port; empty: found from `listen`
     drain_s: float = 3.0  # how long a stopping hub lets requests finish
 
@@ -68,8 +68,8 @@ class AgentHttpConfig:
     """The agent's own /metrics, for a Prometheus that pulls."""
 
     host: str = "127.0.0.1"  # others may read it only when an operator says so
-    port: int = 9100
-    enabled: bool = True
+    port: int = 9100  # 0 takes any free one
+    enabled: bool = True  # false: nothing listens
     credential: str = field(default="", repr=False)  # what others must send as a bearer token; needed off loopback
 
 
@@ -82,7 +82,9 @@ class Settings:
     """Everything that can be set. `configured` holds the paths that somebody set, so that defaults can give way."""
 
     data: str = field(default_factory=_default_data)
+    """Everything that is kept lies below this folder."""
     name: str = field(default_factory=lambda: _host_name(socket.gethostname()))
+    """What this machine is called in the fleet; letters, digits, dot, dash, underscore."""
     log: LogConfig = field(default_factory=LogConfig)
     hub: HubConfig = field(default_factory=HubConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)

@@ -55,7 +55,7 @@ def test_a_request_that_hangs_does_not_keep_a_hub_from_stopping(processes: Proce
     running, _ = _grown(processes, 1)
     where = urlsplit(running.url())
     with _hanging_push(running.url()), socket.create_connection((where.hostname, where.port)) as live:
-        live.sendall(b"GET /live/stream HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        live.sendall(b"GET /dashboard/live HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         assert running.stop(10) == 0
 
 

@@ -80,9 +80,11 @@ class Checked:
         self.sent: dict[int, EnvelopeEntry] = {}
         self.seq = 0
         self.horizon = -(1 << 62)
+        self.handles: dict[int, Layout] = {}
         self.store = self._open()
 
     def _open(self) -> Store:
+        self.handles = {}
         return Store.open(
             FOLDER,
             CONFIG,
@@ -106,7 +108,7 @@ class Checked:
         group: list[EnvelopeEntry | RowsEntry] = []
         try:
             for kind, listed in described:
-                named = [(self.store.layout(SCHEMAS[schema], b"origin"), m) for schema, m in listed]
+                named = [(self._layout(schema), m) for schema, m in listed]
                 group.append(self._entry(kind, named))
             self.store.append(group)
         except BaseException:
@@ -114,6 +116,12 @@ class Checked:
             raise
         for entry in group:
             self._into_model(entry)
+
+    def _layout(self, schema: int) -> Layout:
+        """Handles are kept for as long as the store is open, as a collector keeps them."""
+        if schema not in self.handles:
+            self.handles[schema] = self.store.layout(SCHEMAS[schema], b"origin")
+        return self.handles[schema]
 
     def _entry(self, kind: str, named: list[tuple[Layout, SampleMatrix]]) -> EnvelopeEntry | RowsEntry:
         if kind == "rows":

@@ -50,9 +50,9 @@ class AggregationRule:
     Counters and histograms give only their last sample, whatever `keep` says: they are sums already.
     """
 
-    pattern: str
-    window_s: float
-    keep: tuple[Aggregate, ...] = _EVERY
+    pattern: str  # whole metric names (RE2)
+    window_s: float  # one value per so many seconds
+    keep: tuple[Aggregate, ...] = _EVERY  # which of last, min, max, mean
 
     def __post_init__(self) -> None:
         try:

@@ -23,23 +23,23 @@ _MAX_TARGETS = 256  # each may keep a thread busy, and a batch has a block for e
 class SourceSetting:
     """On or off, and how often. `interval_s` None: the source's own default (see `sources.KINDS`)."""
 
-    enabled: bool = True
-    interval_s: float | None = None
+    enabled: bool = True  # false: not sampled
+    interval_s: float | None = None  # none: the source's own
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeConfig:
     """One `/metrics` URL. `target` defaults to the URL's host and port, as Prometheus's `instance`."""
 
-    url: str
-    job: str
-    target: str = ""
+    url: str  # http or https
+    job: str  # label `job` of the scraped series
+    target: str = ""  # label `instance` before the hub adds its own; empty: host and port of the URL
     interval_s: float = 15.0  # the field's default for pulled targets (requirement D5)
     timeout_s: float = 10.0  # for the whole of one scrape; never more than the interval
-    body_limit_bytes: int = 16 << 20
+    body_limit_bytes: int = 16 << 20  # a larger page fails the scrape
     sample_limit: int = 50_000  # after relabelling; more fails the scrape, as in Prometheus
-    metric_relabel: tuple[RelabelRule, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
+    metric_relabel: tuple[RelabelRule, ...] = ()  # as `metric_relabel_configs` of Prometheus
+    headers: tuple[tuple[str, str], ...] = ()  # pairs of name and value to send
     bearer_token_file: str = ""  # read anew for each scrape, so that it can be rotated
     ca_file: str = ""  # empty: the usual authorities
 
@@ -67,21 +67,23 @@ class ScrapeConfig:
 class AgentConfig:
     """The sampling half of an agent. Defaults sample every 5 s and report two ticks at a time (requirement E12)."""
 
-    sample_interval_s: float = 5.0
+    sample_interval_s: float = 5.0  # how often the host is sampled
     report_interval_s: float = 10.0  # equal to sample_interval_s: every tick is sent at once
     phase: float | None = None  # 0 to 1: where in the interval ticks lie; None: by chance, so that a fleet spreads
     source_deadline_s: float = 1.0  # a source that takes longer is left out of the tick and left alone until it ends
     max_batch_samples: int = 500_000  # a batch is closed early at this size; 4 MB of values
     sources: Mapping[str, SourceSetting] = field(default_factory=lambda: MappingProxyType({}))
+    """By name, to switch one off or give it an interval of its own."""
     textfile_folder: str = ""  # empty: no textfile source
-    scrape: tuple[ScrapeConfig, ...] = ()
-    aggregation: tuple[AggregationRule, ...] = ()
-    diskstats_exclude: str = diskstats.DEFAULT_EXCLUDE
+    scrape: tuple[ScrapeConfig, ...] = ()  # `/metrics` URLs to scrape
+    aggregation: tuple[AggregationRule, ...] = ()  # metrics to send less often, as min, max, mean and last of a window
+    diskstats_exclude: str = diskstats.DEFAULT_EXCLUDE  # devices left out (RE2), as in node_exporter
     filesystem_exclude_mounts: str = filesystem.DEFAULT_EXCLUDE_MOUNTS
-    filesystem_exclude_types: str = filesystem.DEFAULT_EXCLUDE_TYPES
-    netdev_exclude: str = netdev.DEFAULT_EXCLUDE
-    netclass_exclude: str = netclass.DEFAULT_EXCLUDE
-    netstat_include: str = netstat.DEFAULT_INCLUDE
+    """Mount points left out (RE2), as in node_exporter."""
+    filesystem_exclude_types: str = filesystem.DEFAULT_EXCLUDE_TYPES  # file systems left out (RE2), as in node_exporter
+    netdev_exclude: str = netdev.DEFAULT_EXCLUDE  # interfaces left out of traffic (RE2)
+    netclass_exclude: str = netclass.DEFAULT_EXCLUDE  # interfaces left out of properties (RE2)
+    netstat_include: str = netstat.DEFAULT_INCLUDE  # the counters to take (RE2), as in node_exporter
 
     def __post_init__(self) -> None:
         _check_interval("agent.sample_interval_s", self.sample_interval_s)

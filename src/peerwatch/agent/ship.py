@@ -56,8 +56,11 @@ class ShipConfig:
     backfill_bytes: int = 2 << 20
     """A day of one host in ten rounds, each well within a hub's limits."""
     retry_first_s: float = 0.5
+    """The first wait after a failure."""
     retry_most_s: float = 30.0
+    """Waits double up to this."""
     retry_jitter_s: float = 2.0
+    """Added by chance, up to this."""
     wait_most_s: float = 300.0
     """The longest wait that is believed, so that nobody on the way can put an agent to sleep."""
     idle_s: float = 5.0
@@ -76,6 +79,7 @@ class _Lane:
 
     take: Callable[[int], list[SpooledEnvelope]]
     most_bytes: int
+    leads: bool
     budget_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +89,8 @@ class _Lane:
 class Shipper:
     """One per hub, owned by the agent. Runs two lanes side by side, so that back-fill never delays fresh samples.
 
+    The fresh lane leads: while its deliveries fail, back-fill waits. So after an outage the newest samples arrive
+    first, and a hub that comes back is asked by one request of each agent and not by two.
     Only an ack that verifies, from this hub (`hub`; empty: from any of the fleet), moves the spool's cursor. A batch
     that the hub refuses by itself is kept aside for a while and does not block those behind it. Refusals are not
     signed, so none makes the agent forget: what is refused for good is counted, logged, tried seldom, and goes when
@@ -121,6 +127,8 @@ class Shipper:
         self._schemas = HubSchemas(delta)
         self._held = Held()
         self._wake = anyio.Event()
+        self._fresh_flows = anyio.Event()
+        self._acked = 0
         self.last_ack_ms = 0
         made = metrics or ShipMetrics(registry)
         self._metrics = made.of(receiver, lambda: self.pending, lambda: len(self._held))
@@ -143,7 +151,7 @@ class Shipper:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._run_lane, self._fresh())
-                tasks.start_soon(self._run_lane, _Lane(self._reader.backfill, self._config.backfill_bytes))
+                tasks.start_soon(self._run_lane, _Lane(self._reader.backfill, self._config.backfill_bytes, leads=False))
                 tasks.start_soon(self._keeper.run)
         finally:
             await self._release(self._held.clear())
@@ -161,7 +169,7 @@ class Shipper:
         return self.pending
 
     def _fresh(self) -> _Lane:
-        return _Lane(self._reader.fresh, self._config.fresh_bytes)
+        return _Lane(self._reader.fresh, self._config.fresh_bytes, leads=True)
 
     async def _run_lane(self, lane: _Lane) -> None:
         """Deliver one lane for ever. A failed delivery is released first, so the next try takes what is freshest."""
@@ -178,10 +186,26 @@ class Shipper:
                 wait_jitter=config.retry_jitter_s,
             ):
                 with attempt:
-                    progressed = await self._deliver(lane)
+                    progressed = await self._try(lane)
             if not progressed:
                 with anyio.move_on_after(config.idle_s):
                     await wake.wait()
+
+    async def _try(self, lane: _Lane) -> bool:
+        """One round of a lane, the back-fill's only while the fresh one's go well."""
+        if not lane.leads:
+            await self._fresh_flows.wait()
+            return await self._deliver(lane)
+        acked = self._acked
+        try:
+            progressed = await self._deliver(lane)
+        except LinkError:
+            if self._fresh_flows.is_set():  # else somebody may wait for this very event
+                self._fresh_flows = anyio.Event()
+            raise
+        if not progressed or self._acked > acked:  # a hub that asks for schemas has taken nothing yet
+            self._fresh_flows.set()
+        return progressed
 
     def _wait_of(self, error: Exception) -> bool | float:
         """stamina's hook: how long to wait after this error; True for its own growing wait, False for no retry."""
@@ -292,6 +316,7 @@ class Shipper:
         await _from_spool(self._reader.ack, body.epoch, body.runs)
         acked = {one for one in waiting if any(one.epoch == body.epoch and a <= one.seq <= b for a, b in body.runs)}
         waiting -= acked
+        self._acked += len(acked)
         self._metrics.batches("acknowledged", len(acked))
         self.last_ack_ms = self._clock.now_ms()
         self._keeper.heard_of(body.roster_version)

@@ -73,20 +73,21 @@ class HubApp:
         self._parts = parts
         self._started_s = time.monotonic()
         self._push = PushEndpoint(parts.collector, parts.authority, parts.max_request_bytes)
-        self._rest: App = Starlette(
-            routes=[
-                Route("/metrics", self._metrics),
-                Route("/health/live", self._live),
-                Route("/health/ready", self._ready),
-                Route("/-/healthy", self._healthy),
-                Route("/-/ready", self._prometheus_ready),
-                Route("/api/v1/agents", self._agents),
-                Route("/api/v1/membership", self._membership),
-                Route("/api/v1/admin/invites", _refusing(self._invite), methods=["POST"]),
-                Route("/api/v1/admin/snapshot", _refusing(self._snapshot), methods=["POST"]),
-                *parts.routes,
-            ]
-        )
+        routes: list[BaseRoute] = [
+            Route("/metrics", self._metrics),
+            Route("/health/live", self._live),
+            Route("/health/ready", self._ready),
+            Route("/-/healthy", self._healthy),
+            Route("/-/ready", self._prometheus_ready),
+            Route("/api/v1/agents", self._agents),
+            Route("/api/v1/membership", self._membership),
+            Route("/api/v1/admin/invites", _refusing(self._invite), methods=["POST"]),
+            Route("/api/v1/admin/snapshot", _refusing(self._snapshot), methods=["POST"]),
+            *parts.routes,
+        ]
+        self._rest: App = Starlette(routes=routes)
+        self.routes = [(PUSH_PATH, ["POST"]), (ENROL_PATH, ["POST"]), *_paths(routes)]
+        """(path, methods) of everything that is served."""
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in (PUSH_PATH, ENROL_PATH):
@@ -140,6 +141,10 @@ class HubApp:
         asked = await _body(request, SnapshotRequest)
         await anyio.to_thread.run_sync(self._parts.snapshot, asked.target)
         return _json({"target": asked.target, "version": peerwatch.__version__})
+
+
+def _paths(routes: Sequence[BaseRoute]) -> list[tuple[str, list[str]]]:
+    return [(one.path, sorted((one.methods or {"GET"}) - {"HEAD"})) for one in routes if isinstance(one, Route)]
 
 
 async def _body(request: Request, kind: type[B]) -> B:

@@ -16,6 +16,7 @@ import peerwatch
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.query_routes import QueryParts, query_parts
+from peerwatch.cli.watched_store import WatchedStore
 from peerwatch.collector.collector import Collector
 from peerwatch.errors import ConfigError, StoreError
 from peerwatch.fleet.authority import Authority
@@ -49,7 +50,6 @@ class HubRole:
         self.address = parse_address(settings.hub.listen, "hub.listen")
         self.tls = _tls(settings, self.address)
         self.credentials = Credentials(folder / "credentials.json")
-        self.first_token = _first_token(self.credentials, self.address)
         roles = (HUB, AGENT) if samples_itself else (HUB,)
         self.authority = Authority.open(folder / "fleet", settings.name, clock, roles)
         self.listener = bind_tcp(self.address, "hub.listen", configured="hub.listen" in settings.configured)
@@ -58,10 +58,13 @@ class HubRole:
             folder / "store", settings.store, clock=clock, decode_envelope=envelope_decoder(), registry=registry
         )
         self._query: QueryParts = query_parts(self.store, clock, registry)
+        self._watched = WatchedStore(self.store)
         self.collector = Collector(
-            self.store, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
+            self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
         )
         self._maintenance_error = ""
+        # Last, since it is shown only once: a start that fails above must not use it up.
+        self.first_token = _first_token(self.credentials, self.address)
         Gauge("peerwatch_build_info", "1, with the version.", ["version"], registry=registry).labels(_version()).set(1)
 
     @property
@@ -84,23 +87,26 @@ class HubRole:
         """Ready when a push can be stored and a query answered."""
         stats = self.store.stats()
         reporting = sum(status.up for status in self.collector.agents())
-        return Readiness(stats.writable, stats.refusal or "ok", reporting)
+        refusal = stats.refusal or self._watched.refusal
+        return Readiness(refusal is None, refusal or "ok", reporting)
+
+    def parts(self) -> HubParts:
+        """What this hub serves."""
+        return HubParts(
+            collector=self.collector,
+            authority=self.authority,
+            registry=self._registry,
+            readiness=self.readiness,
+            snapshot=self._snapshot,
+            addresses=self._invite_addresses(),
+            tls_pin=self.tls.pin() if self.tls else b"",
+            max_request_bytes=self._settings.collector.limits.max_request_bytes,
+            routes=self._query.routes,
+        )
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop` is set; then take nothing more, finish, make everything durable and let go."""
-        app = HubApp(
-            HubParts(
-                collector=self.collector,
-                authority=self.authority,
-                registry=self._registry,
-                readiness=self.readiness,
-                snapshot=self._snapshot,
-                addresses=self._invite_addresses(),
-                tls_pin=self.tls.pin() if self.tls else b"",
-                max_request_bytes=self._settings.collector.limits.max_request_bytes,
-                routes=self._query.routes,
-            )
-        )
+        app = HubApp(self.parts())
         gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
         public = Server(gate, self.listener, self.tls, drain_s=self._settings.hub.drain_s)
         private = Server(app, self._unix, None, drain_s=self._settings.hub.drain_s)

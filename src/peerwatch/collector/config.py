@@ -40,6 +40,7 @@ class CollectorConfig:
     silent_after_ms: int = 45_000
     """A member is down when nothing came for this long: 4 missed reports."""
     default_job: str = "node"
+    """Label `job` of what agents sample of their own host."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

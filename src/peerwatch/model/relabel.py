@@ -52,13 +52,13 @@ class RelabelRule:
     Raises ConfigError for a rule that Prometheus would refuse.
     """
 
-    action: RelabelAction = RelabelAction.REPLACE
-    source_labels: tuple[str, ...] = ()
-    separator: str = ";"
-    regex: str = DEFAULT_PATTERN
-    target_label: str = ""
-    replacement: str = "$1"
-    modulus: int = 0
+    action: RelabelAction = RelabelAction.REPLACE  # replace, keep, drop, labelmap and so on, as in Prometheus
+    source_labels: tuple[str, ...] = ()  # their values, joined, are what the pattern sees
+    separator: str = ";"  # between the joined values
+    regex: str = DEFAULT_PATTERN  # RE2, anchored at both ends
+    target_label: str = ""  # what replace, hashmod, lowercase and uppercase write
+    replacement: str = "$1"  # may use $1 or ${name}
+    modulus: int = 0  # for hashmod
 
     def __post_init__(self) -> None:
         try:

@@ -27,15 +27,17 @@ from peerwatch.store.record import Record
 from peerwatch.store.wal import Segment
 
 DecodeEnvelope = Callable[[bytes], Sequence[SampleMatrix]]
-_PROMISE_MS = 10 * 60_000  # ranges of series are widened ahead, so that most appends need not touch the index
+_PROMISES_PER_WINDOW = 12  # ranges of series are widened ahead, so that most appends need not touch the index
 
 
 class Intake:
     """Puts matrices into a generation. Owned by the store, which guards it with its view lock."""
 
-    def __init__(self, dictionary: Dictionary) -> None:
+    def __init__(self, dictionary: Dictionary, window_ms: int) -> None:
         self._dictionary = dictionary
+        self._ahead_ms = window_ms // _PROMISES_PER_WINDOW
         self._promised: dict[int, tuple[int, int]] = {}
+        self._generation: Generation | None = None
         self.too_old = 0
         """Samples dropped because they are older than the horizon."""
 
@@ -47,6 +49,8 @@ class Intake:
         series_ids = self._dictionary.series_ids_of(layout_id)
         if series_ids is None:
             raise CorruptionError(f"layout {layout_id} is unknown")
+        if live is not self._generation:  # layouts come and go: what was promised is kept for one generation
+            self._generation, self._promised = live, {}
         self._promise(layout_id, series_ids, int(fresh.times_ms[0]), int(fresh.times_ms[-1]))
         return live.upsert(layout_id, series_ids, fresh)
 
@@ -56,15 +60,11 @@ class Intake:
         if record.run_root:
             live.run_roots.append(RunRoot(record.sender, record.epoch, record.seq, record.run_root))
 
-    def forget_promises(self) -> None:
-        """Ranges may have been lost with pruned series: widen again."""
-        self._promised.clear()
-
     def _promise(self, layout_id: int, series_ids: Int64Array, first_ms: int, last_ms: int) -> None:
         low, high = self._promised.get(layout_id, (first_ms, first_ms - 1))
         if first_ms >= low and last_ms <= high:
             return
-        self._promised[layout_id] = (min(low, first_ms), max(high, last_ms + _PROMISE_MS))
+        self._promised[layout_id] = (min(low, first_ms), max(high, last_ms + self._ahead_ms))
         self._dictionary.widen(series_ids, *self._promised[layout_id])
 
     def _not_too_old(self, matrix: SampleMatrix, horizon_ms: int) -> SampleMatrix:

@@ -17,6 +17,8 @@ from peerwatch.store.view import View
 from peerwatch.store.wal import Segment, Wal, read_segment, segment_numbers
 from peerwatch.telemetry import get_logger
 
+_KEPT_FILES = 64  # tails in quarantine; a machine that crashes every day should not fill its disk with them
+
 _log = get_logger("store.recovery")
 
 
@@ -118,7 +120,8 @@ class Recovery:
     def _keep(self, name: str, data: bytes) -> None:
         folder = self._folder / "quarantine"
         self._disk.mkdir(folder)
-        if name in self._disk.names(folder):
+        kept = self._disk.names(folder)
+        if name in kept or len(kept) >= _KEPT_FILES:
             return
         file = self._disk.create(folder / name)
         try:

@@ -71,7 +71,7 @@ class Store:
         disk.sync_folder(folder)
         self._damage = Damage(self._metrics.damage)
         self._dictionary = Dictionary(DictionaryLog(disk, folder, self._damage))
-        self._intake = Intake(self._dictionary)
+        self._intake = Intake(self._dictionary, self._config.compact_span_ms)
         cache = PageCache(self._config.footer_budget_bytes)
         self._view = View(BlockSet(disk, folder / "blocks", cache, self._damage))
         segments = SegmentBin(disk, folder / "wal", folder / "quarantine")

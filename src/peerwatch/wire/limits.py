@@ -15,16 +15,16 @@ class WireLimits:
     max_envelope_bytes: int = 8 * MIB  # what one batch may cost before its signature is checked
     max_body_bytes: int = 32 * MIB  # after decompression; four times an envelope, real batches shrink to a third
     max_envelopes: int = 256  # per request: bounds one request's share of a group commit
-    max_schemas: int = 256
+    max_schemas: int = 256  # per request
     max_blocks: int = 1_000  # targets of one agent
     max_series: int = 100_000  # per schema
     max_ticks: int = 20_000  # per block: more than a day at 5 s
     max_cells: int = 2_000_000  # per batch: 16 MB of values
     max_labels: int = 64  # per series
-    max_label_name_bytes: int = 256
-    max_label_value_bytes: int = 4_096
-    max_help_bytes: int = 2_048
-    max_unit_bytes: int = 64
+    max_label_name_bytes: int = 256  # a name of more is refused
+    max_label_value_bytes: int = 4_096  # a value of more is refused
+    max_help_bytes: int = 2_048  # a help text of more is refused
+    max_unit_bytes: int = 64  # a unit of more is refused
     max_name_bytes: int = 256  # job, target
 
 
