@@ -14,7 +14,6 @@ from peerwatch.errors import PeerwatchError
 from peerwatch.settings import LogConfig
 from peerwatch.telemetry import configure_logging, configure_metrics
 
-
 _HUB_GC = (20_000, 20, 20)
 """Thresholds of the cycle collector in a hub. What a hub holds is long-lived series, and a request makes no cycles: at
 Python's own (700, 10, 10) looking through them again took 6 % of ingest's CPU; at these it is below 0.1 %."""
