@@ -225,7 +225,7 @@ class Checked:
         assert names <= set(self.store.label_values("__name__", [], low, high))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 30), st.lists(operations, min_size=8, max_size=25))
 def test_a_store_equals_a_dictionary(seed: int, steps: list[tuple[Any, ...]]) -> None:
     """Appends in any shape and order, flush, compaction, retention, errors and power cuts at any write, restarts:

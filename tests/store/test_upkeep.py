@@ -186,6 +186,7 @@ def test_marks_are_complete_without_a_checkpoint(tmp_path: Path) -> None:
         store.append([envelope(seq, (layout, matrix([seq], [[1]])))])
         if seq < 3:
             store.flush()
+    assert store.compact()
     marks = store.marks()
     store.close()
     (tmp_path / "checkpoint").unlink()
