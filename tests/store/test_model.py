@@ -81,6 +81,7 @@ class Checked:
         self.seq = 0
         self.horizon = -(1 << 62)
         self.handles: dict[int, Layout] = {}
+        self.only_power_failed = True
         self.store = self._open()
 
     def _open(self) -> Store:
@@ -158,6 +159,7 @@ class Checked:
 
     def fault(self, at: int, kind: str) -> None:
         self.disk.fault = Fault(at, kind)
+        self.only_power_failed &= kind == "power"
 
     def reopen(self) -> None:
         try:
@@ -219,6 +221,7 @@ class Checked:
         self._see_horizon()
         everything = cells_of(self.store.select([], *EVERYTHING_MS))
         assert everything == self.model
+        assert not self.only_power_failed or self.store.stats().damage == 0, "a power cut is no damage"
         low, high = 300, 2600
         assert cells_of(self.store.select([], low, high)) == between(self.model, low, high)
         names = {one.metric for one in between(self.model, low, high)}
