@@ -13,21 +13,18 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import backfill
+from bench.load import Make, closed_window_end, deliver, requests_of, systems
 from bench.machine import command_line, machine
-from bench.peers import absent, find_peers
+from bench.peers import absent
 from bench.process import CpuMeter, ServerError
-from bench.sender import Traffic, send_all
-from bench.systems import Peerwatch, Prometheus, System, VictoriaMetrics
+from bench.systems import Peerwatch
 from bench.table import markdown, mebibytes, ratio
 from bench.workload import Workload
-
-WINDOW_MS = 2 * 3_600_000
-_CHUNK_MS = 600_000
-Make = Callable[[Path, Workload], System]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,59 +43,15 @@ class Result:
     resent: int
 
 
-def systems(only: str = "") -> dict[str, Make]:
-    """What can be measured here, ours first. `only` keeps those whose name contains it."""
-    made: dict[str, Make] = {Peerwatch.name: Peerwatch}
-    for peer in find_peers("prometheus"):
-        made[peer.name] = lambda folder, _, peer=peer: Prometheus(folder, peer)  # type: ignore[misc]
-    for peer in find_peers("victoria-metrics"):
-        made[peer.name] = lambda folder, _, peer=peer: VictoriaMetrics(folder, peer)  # type: ignore[misc]
-    return {name: make for name, make in made.items() if only.lower() in name.lower()}
-
-
-def closed_window_end(now_ms: int) -> int:
-    """The end of the last 2 h window that is over: where both our blocks and Prometheus's are cut."""
-    return now_ms // WINDOW_MS * WINDOW_MS
-
-
-Chunk = list[list[bytes]]
-"""Requests by connection. Each agent keeps to one connection, so that its samples arrive in order; no connection is a
-chunk ahead of another, since Prometheus refuses what is an hour older than its newest sample."""
-
-
-def chunks_of(system: System, workload: Workload, ticks: int, lanes: int) -> list[Chunk]:
-    """All requests, in the order in which they would arrive, by chunks of 10 minutes of data."""
-    by_agent = [list(system.requests(workload, agent, ticks)) for agent in range(workload.agents)]
-    runs_per_chunk = max(1, _CHUNK_MS // workload.interval_ms // ticks)
-    chunks = []
-    for first in range(0, workload.ticks // ticks, runs_per_chunk):
-        runs = range(first, min(first + runs_per_chunk, workload.ticks // ticks))
-        chunks.append([_lane(by_agent[lane::lanes], runs) for lane in range(min(lanes, workload.agents))])
-    return chunks
-
-
-def _lane(by_agent: Sequence[Sequence[Sequence[bytes]]], runs: range) -> list[bytes]:
-    return [body for run in runs for requests in by_agent for body in requests[run]]
-
-
-def load(system: System, chunks: Sequence[Chunk]) -> Traffic:
-    """Deliver all chunks to the running system."""
-    traffic = Traffic()
-    for chunk in chunks:
-        traffic.add(send_all(system.door(), chunk))
-        system.after_chunk(_CHUNK_MS)
-    return traffic
-
-
 def measure(name: str, make: Make, workload: Workload, ticks: int, connections: int) -> Result:
     """One run in a fresh process and a fresh folder."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     system = make(folder / "data", workload)
     try:
-        chunks = chunks_of(system, workload, ticks, connections)
+        load = requests_of(system, workload, ticks, connections)
         process = system.start()
         with CpuMeter(process) as meter:
-            traffic = load(system, chunks)
+            traffic = deliver(system, load)
             load_s = meter.busy_s
             system.rest(meter)
         first_peak = process.peak_rss_bytes()
@@ -186,6 +139,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=32, help="kept alive; in life each agent has its own")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the median one is shown")
     parser.add_argument("--only", default="", help="only systems whose name contains this")
+    parser.add_argument("--days", type=int, default=0, help="instead: memory with so many days of blocks")
     parser.add_argument("--quick", action="store_true", help="10 agents, half an hour, default pattern: a minute")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -195,7 +149,11 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
+    options = options_of(arguments)
     try:
-        run(options_of(arguments))
+        if options.days:
+            backfill.run(options)
+        else:
+            run(options)
     except ServerError as error:
         raise SystemExit(f"bench ingest: {error}") from error

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.ingest import WINDOW_MS, Make, chunks_of, closed_window_end, load, systems
+from bench.load import WINDOW_MS, Make, closed_window_end, deliver, requests_of, systems
 from bench.machine import command_line, machine
 from bench.peers import absent
 from bench.process import CpuMeter, ServerError
@@ -131,9 +131,9 @@ def _points(answer: Any) -> dict[str, list[tuple[float, float]]]:
 
 def fill(system: System, workload: Workload) -> None:
     """Start the system, give it all samples, bring it to rest and leave it running."""
-    chunks = chunks_of(system, workload, _TICKS_PER_BATCH, _CONNECTIONS)
+    load = requests_of(system, workload, _TICKS_PER_BATCH, _CONNECTIONS)
     with CpuMeter(system.start()) as meter:
-        load(system, chunks)
+        deliver(system, load)
         system.rest(meter)
     system.compact()
     print(f"  {system.name} is loaded", flush=True)

@@ -81,6 +81,7 @@ class Checked:
         self.seq = 0
         self.horizon = -(1 << 62)
         self.handles: dict[int, Layout] = {}
+        self.only_power_failed = True
         self.store = self._open()
 
     def _open(self) -> Store:
@@ -158,6 +159,7 @@ class Checked:
 
     def fault(self, at: int, kind: str) -> None:
         self.disk.fault = Fault(at, kind)
+        self.only_power_failed &= kind == "power"
 
     def reopen(self) -> None:
         try:
@@ -219,13 +221,14 @@ class Checked:
         self._see_horizon()
         everything = cells_of(self.store.select([], *EVERYTHING_MS))
         assert everything == self.model
+        assert not self.only_power_failed or self.store.stats().damage == 0, "a power cut is no damage"
         low, high = 300, 2600
         assert cells_of(self.store.select([], low, high)) == between(self.model, low, high)
         names = {one.metric for one in between(self.model, low, high)}
         assert names <= set(self.store.label_values("__name__", [], low, high))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 30), st.lists(operations, min_size=8, max_size=25))
 def test_a_store_equals_a_dictionary(seed: int, steps: list[tuple[Any, ...]]) -> None:
     """Appends in any shape and order, flush, compaction, retention, errors and power cuts at any write, restarts:

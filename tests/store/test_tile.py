@@ -31,7 +31,7 @@ def tiles(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray | None]:
     return bits.view(np.float64), mask
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tiles())
 def test_a_tile_is_bit_exact(tile: tuple[np.ndarray, np.ndarray | None]) -> None:
     """NaN payloads, -0.0, infinities and denormals come back as they were; absent cells stay absent."""
@@ -57,7 +57,7 @@ def test_what_compresses_is_small() -> None:
     assert len(encode_tile(rng.random((32, 500)), None)) < 8 * 32 * 500
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tiles(), st.data())
 def test_damaged_bytes_never_raise_anything_else(
     tile: tuple[np.ndarray, np.ndarray | None], data: st.DataObject

@@ -120,6 +120,20 @@ def test_the_low_disk_guard_refuses_and_opens_again() -> None:
     assert store.stats().writable
 
 
+def test_a_full_disk_is_first_answered_by_retention() -> None:
+    """What is too old anyway makes room before an append is refused."""
+    disk = MemoryDisk()
+    store = open_store(Path("/s"), disk, min_free_bytes=1000, retention_ms=SPAN)
+    layout = store.layout((series("x"),))
+    store.append([envelope(1, (layout, matrix([1, 9 * SPAN], [[1, 2]])))])
+    store.flush()
+    disk.free_bytes = 999
+    with pytest.raises(DiskFullError):
+        store.append([envelope(2, (layout, matrix([9 * SPAN + 1], [[1]])))])
+    assert store.horizon_ms == 8 * SPAN
+    assert store.stats().blocks == 1
+
+
 def test_memory_is_bounded(tmp_path: Path) -> None:
     """Over twice the head budget appends are refused until a flush succeeds."""
     store = open_store(tmp_path, head_budget_bytes=10_000)
@@ -186,6 +200,7 @@ def test_marks_are_complete_without_a_checkpoint(tmp_path: Path) -> None:
         store.append([envelope(seq, (layout, matrix([seq], [[1]])))])
         if seq < 3:
             store.flush()
+    assert store.compact()
     marks = store.marks()
     store.close()
     (tmp_path / "checkpoint").unlink()

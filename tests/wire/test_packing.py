@@ -37,6 +37,14 @@ def test_a_cut_or_longer_packing_is_refused(matrix: np.ndarray, data: st.DataObj
             unpack(wrong, rows, ticks)
 
 
+@given(values(max_rows=3, max_ticks=1), st.integers(17, 40), st.integers(0, 2**32))
+def test_many_ticks_come_back_too(row: np.ndarray, ticks: int, seed: int) -> None:
+    """A day of back-fill in one block takes another road through the decoder than a report of two ticks."""
+    matrix = np.repeat(row, ticks, axis=1)
+    matrix[:, 1::3] = np.random.default_rng(seed).integers(-1000, 1000, matrix[:, 1::3].shape) / 100
+    assert np.array_equal(unpack(pack(matrix), *matrix.shape).view(np.uint64), matrix.view(np.uint64))
+
+
 def test_counters_cost_few_bytes() -> None:
     """A counter that grows by less than 128 costs a size and a byte per tick after the first."""
     steps = np.arange(100, dtype=np.float64)[None, :] * 60 + 10**9

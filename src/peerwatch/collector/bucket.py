@@ -31,5 +31,9 @@ class TokenBucket:
         """
         wait_s = self.wait_s(tokens, now_s)
         if not wait_s:
-            self._tokens = max(0.0, self._tokens - min(tokens, self._capacity))
+            self.spend(tokens)
         return wait_s
+
+    def spend(self, tokens: float) -> None:
+        """Take what `wait_s` has just said was there."""
+        self._tokens = max(0.0, self._tokens - tokens)

@@ -127,7 +127,8 @@ class Collector:
             self._act(decision, push)
         self._acknowledge_again(push)
         for ticket in push.tickets.values():
-            await ticket.done.wait()
+            if not ticket.done.is_set():
+                await ticket.done.wait()
             self._report(ticket, push.draft)
         return _result(push.draft)
 
@@ -201,6 +202,8 @@ class Collector:
         now_ms = self._clock.now_ms()
         for _, accept in accepts:
             self._stored(accept, now_ms)
+        self._metrics.batches("stored").inc(len(accepts))
+        self._metrics.samples.inc(sum([accept.sample_count for _, accept in accepts]))
         acks = self._sign([accept.envelope.header for _, accept in accepts])
         for (ticket, _), ack in zip(accepts, acks, strict=True):
             ticket.ack = ack
@@ -208,8 +211,6 @@ class Collector:
     def _stored(self, accept: Accept, now_ms: int) -> None:
         header = accept.envelope.header
         accept.member.saw(header, accept.newest_ms, now_ms)
-        self._metrics.samples.inc(sum(part.matrix.sample_count for part in accept.entry.parts))
-        self._metrics.batches("stored").inc()
         for epoch in self._dedupe.stored(accept.envelope):
             self._committer.drop_marks(header.sender, epoch)
 

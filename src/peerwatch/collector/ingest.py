@@ -58,6 +58,7 @@ class Accept:
     entry: EnvelopeEntry
     newest_ms: int
     size_bytes: int
+    sample_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +174,10 @@ class Ingest:
         limits = self._config.limits
         if envelope.body_bytes > limits.max_body_bytes:
             raise DecodeError(f"batch body of {envelope.body_bytes} bytes, limit {limits.max_body_bytes}")
-        size_bytes, now_s = max(len(raw), envelope.body_bytes), self._clock.monotonic_s()
-        self._check_rate(member, member.bucket.wait_s(size_bytes, now_s))
+        size_bytes = max(len(raw), envelope.body_bytes)
+        self._check_rate(member, member.bucket.wait_s(size_bytes, self._clock.monotonic_s()))
         envelope.verify(member.verifier)
-        member.bucket.take(size_bytes, now_s)
+        member.bucket.spend(size_bytes)
         return member
 
     def _check_rate(self, member: MemberState, wait_s: float) -> None:
@@ -196,7 +197,7 @@ class Ingest:
         blocks = envelope.open(self._compressor, self._config.limits)
         if envelope.run_root:
             _check_run_root(envelope, member)
-        newest_ms = max(int(block.matrix.times_ms[-1]) for block in blocks)
+        newest_ms = max([block.matrix.times_ms.item(-1) for block in blocks])
         self._check_times(newest_ms, member)
         return self._understand(verified, blocks, newest_ms, schemas, made)
 
@@ -287,9 +288,13 @@ class Ingest:
 
 def _accept(verified: Verified, parts: tuple[Part, ...], newest_ms: int) -> Accept:
     envelope, raw = verified.envelope, verified.raw
-    entry = EnvelopeEntry(*number_of(envelope.header), raw, parts, envelope.run_root)
-    size_bytes = len(raw) + sum(part.matrix.values.nbytes for part in parts)
-    return Accept(envelope, verified.member, entry, newest_ms, size_bytes)
+    header = envelope.header
+    entry = EnvelopeEntry(header.sender, header.epoch, header.seq, raw, parts, envelope.run_root)
+    size_bytes, samples = len(raw), 0
+    for part in parts:
+        size_bytes += part.matrix.values.nbytes
+        samples += part.matrix.sample_count
+    return Accept(envelope, verified.member, entry, newest_ms, size_bytes, samples)
 
 
 def _check_rows(block: WireBlock, series: int, member: MemberState) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from peerwatch.collector.bucket import TokenBucket
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.series_quota import SeriesQuota
+from peerwatch.fleet.roster import RosterEntry
 from peerwatch.model import Int64Array, Layout
 from peerwatch.wire.envelope import Header
 from peerwatch.wire.identity import Verifier
@@ -30,6 +31,7 @@ class MemberState:
     __slots__ = (
         "behind_batches",
         "bucket",
+        "entry",
         "epoch",
         "last_seen_ms",
         "layouts",
@@ -41,9 +43,10 @@ class MemberState:
         "verifier",
     )
 
-    def __init__(self, name: str, signing_key: bytes, config: CollectorConfig, now_s: float) -> None:
-        self.name = name
-        self.verifier = Verifier(signing_key)
+    def __init__(self, entry: RosterEntry, config: CollectorConfig, now_s: float) -> None:
+        self.entry = entry
+        self.name = entry.name
+        self.verifier = Verifier(entry.signing_key)
         self.bucket = TokenBucket(config.burst_bytes, config.max_bytes_per_s, now_s)
         self.quota = SeriesQuota(
             config.max_series_per_sender, config.max_new_series_per_hour, config.max_layouts_per_sender, now_s

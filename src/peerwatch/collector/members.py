@@ -23,14 +23,16 @@ class Members:
 
     def get(self, sender: bytes) -> MemberState | None:
         """The state of an active member; None for strangers, the revoked, the expired and open invites."""
-        entry = self._roster.get(sender)
-        if entry is None or not _may_push(entry, self._clock.now_ms()):
+        entry, now_ms = self._roster.get(sender), self._clock.now_ms()
+        state = self._states.get(sender)
+        if state is not None and state.entry is entry and entry.active(now_ms):
+            return state  # the roster has not changed, so its roles have not
+        if entry is None or not _may_push(entry, now_ms):
             self._states.pop(sender, None)
             return None
-        state = self._states.get(sender)
-        if state is None or state.verifier.public != entry.signing_key or state.name != entry.name:
-            state = MemberState(entry.name, entry.signing_key, self._config, self._clock.monotonic_s())
-            self._states[sender] = state
+        if state is None or state.entry.signing_key != entry.signing_key or state.name != entry.name:
+            state = self._states[sender] = MemberState(entry, self._config, self._clock.monotonic_s())
+        state.entry = entry
         return state
 
     def statuses(self) -> list[AgentStatus]:

@@ -78,8 +78,7 @@ class Shelf:
     def mend(self) -> None:
         """See that files can be made, cut torn tails, and keep the limits. Raises StoreError.
 
-        Removals are not synced, so a power cut may bring segments back: what the floor covers is not sent again, and
-        the rest does no harm but for its size.
+        A power cut may bring back segments that every receiver had: they are not sent again, but take room.
         """
         self._disk.write(_PROBE, 0, b"x")
         self._disk.remove(_PROBE)
@@ -130,6 +129,8 @@ class Shelf:
         if items:
             self._metrics.dropped(reason, items, size_bytes)
             _log.warning("spool segment dropped", reason=reason, items=items, size_bytes=size_bytes)
+            # The floor rises now, and the next envelope may tell it without reaching the disk: no crash may undo this.
+            self._disk.sync_folder()
         return True
 
     def expire(self, lived_ms: int) -> None:

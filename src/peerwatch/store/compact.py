@@ -91,9 +91,11 @@ class Compaction:
         self,
         keys_of: Callable[[Int64Array], Int64Array],
         labels_of: Callable[[Int64Array], list[Labels | None]],
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._keys_of = keys_of
         self._labels_of = labels_of
+        self._stopped = stopped
         self.counts = MergeCounts()
 
     def write(self, writer: BlockWriter, blocks: Sequence[Block], facts: BlockFacts) -> None:
@@ -102,7 +104,7 @@ class Compaction:
             opened = [stack.enter_context(block.opened()) for block in blocks]
             inputs = [BlockRows(block, block.rows()) for block in opened]
             merge = BlockMerge(inputs, self._keys_of)
-            merge.write(writer)
+            merge.write(writer, self._stopped)
             self.counts = merge.counts
             writer.finish(facts, list(self._names(merge.series_ids)))
 

@@ -180,10 +180,11 @@ class Dictionary:
 
     def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Int64Array, list[Labels]]:
         """(ids, labels) of the series that match and may have samples in the range; ids ascending."""
-        with self._lock:
+        with self._lock:  # for a moment: a slow pattern must not keep appends waiting
             table = self._table
-            rows = table.index.find(matchers, start_ms, end_ms)
-            return table.id_array()[rows], [table.labels[row] for row in rows.tolist()]
+            query, ids = table.index.capture(matchers), table.id_array()
+        rows = query.find(start_ms, end_ms)
+        return ids[rows], [table.labels[row] for row in rows.tolist()]
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """See Queryable."""

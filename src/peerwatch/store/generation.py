@@ -8,6 +8,8 @@ from peerwatch.model import Int64Array, Marks, SampleMatrix
 from peerwatch.store.head import LayoutHead
 from peerwatch.store.provenance import Provenance, RunRoot
 
+PROVENANCE_BYTES = 256  # a row with its numbers, roughly: batches of few samples must count too
+_HEAD_BYTES = 1024  # the objects of a head: layouts of one series must count too
 _NEVER_FIRST = 1 << 62
 _NEVER_LAST = -(1 << 62)
 
@@ -34,15 +36,18 @@ class Generation:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the samples hold."""
-        return sum(head.size_bytes for head in self.heads.values())
+        """Memory held."""
+        beside = len(self.heads) * _HEAD_BYTES + len(self.provenance) * PROVENANCE_BYTES
+        return beside + sum(head.size_bytes for head in self.heads.values())
 
     def upsert(self, layout_id: int, series_ids: Int64Array, matrix: SampleMatrix) -> int:
         """Put the cells in; returns how many bytes the head grew."""
         head = self.heads.get(layout_id)
+        before = -_HEAD_BYTES
         if head is None:
             head = self.heads[layout_id] = LayoutHead(series_ids)
-        before = head.size_bytes
+        else:
+            before = head.size_bytes
         head.upsert(matrix)
         times = matrix.times_ms
         self.first_ms = min(self.first_ms, int(times[0]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.model import BoolArray, Int64Array, Labels, Matcher, MatchOp
 
+Codes = NDArray[np.int32]
 _NEVER_FIRST = np.iinfo(np.int64).max
 _NEVER_LAST = np.iinfo(np.int64).min
 
@@ -21,8 +24,8 @@ class _Column:
     def __init__(self) -> None:
         self.values: list[str] = []
         self.code_of: dict[str, int] = {}
-        self._rows: NDArray[np.int32] = np.empty(0, np.int32)
-        self._codes: NDArray[np.int32] = np.empty(0, np.int32)
+        self._rows: Codes = np.empty(0, np.int32)
+        self._codes: Codes = np.empty(0, np.int32)
         self._pending_rows: list[int] = []
         self._pending_codes: list[int] = []
 
@@ -34,7 +37,7 @@ class _Column:
         self._pending_rows.append(row)
         self._pending_codes.append(code)
 
-    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def arrays(self) -> tuple[Codes, Codes]:
         """(rows, codes), rows ascending."""
         if self._pending_rows:
             self._rows = np.concatenate([self._rows, np.array(self._pending_rows, np.int32)])
@@ -42,15 +45,40 @@ class _Column:
             self._pending_rows, self._pending_codes = [], []
         return self._rows, self._codes
 
-    def wanted(self, matcher: Matcher) -> BoolArray:
-        """Per code, whether the matcher means that value."""
+    def wanted_later(self, matcher: Matcher) -> Callable[[], BoolArray]:
+        """Tells, when called, per code whether the matcher means that value."""
+        count = len(self.values)
         if matcher.op in (MatchOp.EQUAL, MatchOp.NOT_EQUAL):
-            wanted = np.full(len(self.values), matcher.op is MatchOp.NOT_EQUAL)
             code = self.code_of.get(matcher.value)
-            if code is not None:
-                wanted[code] = matcher.op is MatchOp.EQUAL
-            return wanted
-        return np.fromiter(map(matcher.matches, self.values), np.bool_, len(self.values))
+            return lambda: _equal(count, code, matcher.op)
+        values = self.values  # only ever grows
+        return lambda: np.fromiter(map(matcher.matches, islice(values, count)), np.bool_, count)
+
+
+def _equal(count: int, code: int | None, op: MatchOp) -> BoolArray:
+    wanted = np.full(count, op is MatchOp.NOT_EQUAL)
+    if code is not None:
+        wanted[code] = op is MatchOp.EQUAL
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Matchers beside the columns that they need. Ranges are those of the moment of asking: they only widen."""
+
+    count: int
+    first: Int64Array
+    last: Int64Array
+    parts: list[tuple[Matcher, Codes, Codes, Callable[[], BoolArray]]]
+
+    def find(self, start_ms: int, end_ms: int) -> Int64Array:
+        """Ascending rows that satisfy every matcher and may have samples in [start_ms, end_ms]."""
+        hit: BoolArray = (self.first[: self.count] <= end_ms) & (self.last[: self.count] >= start_ms)
+        for matcher, rows, codes, wanted in self.parts:
+            hits = np.full(self.count, matcher.matches_empty)
+            hits[rows] = wanted()[codes]
+            hit &= hits
+        return np.flatnonzero(hit)
 
 
 class LabelIndex:
@@ -96,21 +124,20 @@ class LabelIndex:
         """(first_ms, last_ms) of every row; first > last where there was never a sample."""
         return self._first[: self._count].copy(), self._last[: self._count].copy()
 
-    def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Int64Array:
-        """Ascending rows that satisfy every matcher and may have samples in [start_ms, end_ms]."""
-        count = self._count
-        hit: BoolArray = (self._first[:count] <= end_ms) & (self._last[:count] >= start_ms)
+    def capture(self, matchers: Sequence[Matcher]) -> Query:
+        """What is needed to answer, as of now; answering may then take its time without the lock."""
+        parts = []
         for matcher in matchers:
             column = self._columns.get(matcher.name)
-            if column is None:
-                if not matcher.matches_empty:
-                    return np.empty(0, np.int64)
-                continue
-            rows, codes = column.arrays()
-            hits = np.full(count, matcher.matches_empty)
-            hits[rows] = column.wanted(matcher)[codes]
-            hit &= hits
-        return np.flatnonzero(hit)
+            if column is not None:
+                parts.append((matcher, *column.arrays(), column.wanted_later(matcher)))
+            elif not matcher.matches_empty:
+                return Query(0, self._first, self._last, [])
+        return Query(self._count, self._first, self._last, parts)
+
+    def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Int64Array:
+        """Ascending rows that satisfy every matcher and may have samples in [start_ms, end_ms]."""
+        return self.capture(matchers).find(start_ms, end_ms)
 
     def values(self, name: str, rows: Int64Array) -> list[str]:
         """Sorted distinct values of label `name` in `rows`."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from peerwatch.errors import StoreError
 from peerwatch.model import BoolArray, Float64Array, Int64Array
 from peerwatch.store.block_writer import BlockWriter
 from peerwatch.store.cells import MergeCounts
@@ -75,16 +76,17 @@ class BlockMerge:
         self._recipe_of = self._find_recipes()
         self._keys = keys_of(self.series_ids)
 
-    def write(self, writer: BlockWriter) -> None:
-        """Write all tiles. Raises StoreError."""
+    def write(self, writer: BlockWriter, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Write all tiles. Raises StoreError, also when `stopped` says so between two tiles."""
         ticks = np.array([len(recipe.times) for recipe in self._recipes], np.int64)[self._recipe_of]
         size_class = np.frexp(ticks.astype(np.float64))[1].astype(np.int64)
         metric = self._keys >> 31
         order = np.lexsort((self.series_ids, self._keys, metric, size_class))
         lines = np.array([writer.timeline(recipe.times) for recipe in self._recipes], np.int64)
         for start, end in _cut(size_class[order], metric[order], ticks[order]):
-            chosen = order[start:end]
-            self._tile(writer, chosen, lines)
+            if stopped():
+                raise StoreError(f"{writer.path} is given up: the store is closing")
+            self._tile(writer, order[start:end], lines)
 
     def _find_recipes(self) -> Int64Array:
         """Number of each series's recipe. Series with one row (in a flush, nearly all) need no loop."""

@@ -15,6 +15,7 @@ from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.dictionary_log import DictionaryLog
 from peerwatch.store.disk import Disk
 from peerwatch.store.entry import EnvelopeEntry, Layout, RowsEntry, check_entry
+from peerwatch.store.generation import PROVENANCE_BYTES
 from peerwatch.store.intake import DecodeEnvelope, Intake, encode_entry, provenance_of
 from peerwatch.store.metrics import StoreMetrics
 from peerwatch.store.page_cache import PageCache
@@ -161,20 +162,28 @@ class Store:
         if isinstance(entry, EnvelopeEntry):
             self._intake.note(view.live, entry)
             view.marks.add(entry.sender, entry.epoch, entry.seq)
-            view.live.provenance += provenance_of(entry, layout_ids, [part.matrix for part in entry.parts])
+            rows = provenance_of(entry, layout_ids, [part.matrix for part in entry.parts])
+            view.live.provenance += rows
+            view.head_bytes += len(rows) * PROVENANCE_BYTES
 
     def _refuse_if_full(self) -> None:
-        limit = 2 * self._config.head_budget_bytes
-        if self._view.head_bytes > limit:
-            raise HeadFullError(
-                f"{self._folder} holds {self._view.head_bytes} bytes in memory, limit {limit} "
-                "(2 x store.head_budget_bytes): flushes do not keep up"
+        error = self._why_full()
+        if isinstance(error, DiskFullError) and self._upkeep.try_retain():
+            error = self._why_full()
+        if error is not None:
+            raise error
+
+    def _why_full(self) -> StoreError | None:
+        held, limit = self._view.head_bytes, 2 * self._config.head_budget_bytes
+        if held > limit:
+            return HeadFullError(
+                f"{self._folder} holds {held} bytes in memory, limit {limit} (2 x store.head_budget_bytes): "
+                "flushes do not keep up"
             )
-        free = self._disk.space(self._folder).free_bytes
-        if free < self._config.min_free_bytes:
-            raise DiskFullError(
-                f"{self._folder} has {free} bytes free, limit {self._config.min_free_bytes} (store.min_free_bytes)"
-            )
+        free, least = self._disk.space(self._folder).free_bytes, self._config.min_free_bytes
+        if free < least:
+            return DiskFullError(f"{self._folder} has {free} bytes free, limit {least} (store.min_free_bytes)")
+        return None
 
     # ---- reading
 
@@ -269,6 +278,7 @@ class Store:
         view = self._view
         blocks = view.blocks.all()
         wal_bytes = self._upkeep.wal_bytes()
+        full = self._why_full()
         return StoreStats(
             disk_bytes=sum(block.size_bytes for block in blocks) + wal_bytes + self._dictionary.size_bytes,
             wal_bytes=wal_bytes,
@@ -281,11 +291,15 @@ class Store:
             newest_ms=view.newest_ms(),
             horizon_ms=view.horizon_ms,
             damage=self._damage.count,
-            refusal=self._refusal(),
+            refusal=None if full is None else str(full),
         )
 
     def close(self) -> None:
-        """Give everything back. What was acknowledged is durable already; a checkpoint makes the next start quick."""
+        """Give everything back; a compaction that runs is given up.
+
+        What was acknowledged is durable already; a checkpoint makes the next start quick.
+        """
+        self._upkeep.stop()
         with self._upkeep.lock, self._append_lock:
             try:
                 self._upkeep.checkpoint()
@@ -294,13 +308,6 @@ class Store:
             self._wal.close()
             self._dictionary.close()
             self._disk.close(self._lock_file)
-
-    def _refusal(self) -> str | None:
-        try:
-            self._refuse_if_full()
-        except StoreError as error:
-            return str(error)
-        return None
 
     def _show(self, stats: StoreStats) -> None:
         metrics = self._metrics

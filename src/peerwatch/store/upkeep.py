@@ -68,6 +68,11 @@ class Upkeep:
         self._damage = damage
         self._metrics = metrics
         self._flushed_s = clock.monotonic_s()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Give up a compaction that runs; what it had written is removed."""
+        self._stopping.set()
 
     # ---- flush
 
@@ -122,7 +127,7 @@ class Upkeep:
 
     def _merge(self, chosen: list[Block]) -> None:
         blocks = self._view.blocks
-        compaction = Compaction(self._dictionary.tile_keys, self._dictionary.labels_of)
+        compaction = Compaction(self._dictionary.tile_keys, self._dictionary.labels_of, self._stopping.is_set)
         writer = BlockWriter(self._disk, blocks.next_path())
         try:
             facts = merged_facts(chosen, blocks.retired, self._segments.waiting, self._view.horizon_ms)
@@ -161,6 +166,15 @@ class Upkeep:
             self._metrics.dropped_blocks.inc(len(gone))
             self._reap()
             return len(gone)
+
+    def try_retain(self) -> bool:
+        """`retain`, unless upkeep is busy; returns whether it ran. For an append that finds the disk full."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            return self._attempt("retain", lambda: self.retain() > 0)
+        finally:
+            self.lock.release()
 
     def _due_horizon(self) -> int:
         stored = [

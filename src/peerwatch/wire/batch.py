@@ -16,6 +16,7 @@ from peerwatch.wire.packing import pack, unpack
 from peerwatch.wire.schema import SCHEMA_ID_BYTES, Schema
 from peerwatch.wire.signed import parse_message
 
+_TIMES = np.dtype("<i8")
 MAX_TIME_MS = 1 << 53  # far beyond any calendar, and exact in float64
 
 
@@ -80,26 +81,31 @@ def _decode_block(block: pb.BatchBlock, limits: WireLimits) -> WireBlock:
         raise DecodeError(
             f"block of {rows} series x {ticks} ticks, allowed are 1 to {limits.max_series} and 1 to {limits.max_ticks}"
         )
-    if len(block.schema_id) != SCHEMA_ID_BYTES:
-        raise DecodeError(f"schema name of {len(block.schema_id)} bytes, expected {SCHEMA_ID_BYTES}")
-    for what, name in (("job", block.job), ("target", block.target)):
-        if len(name.encode()) > limits.max_name_bytes:
+    schema_id = block.schema_id
+    if len(schema_id) != SCHEMA_ID_BYTES:
+        raise DecodeError(f"schema name of {len(schema_id)} bytes, expected {SCHEMA_ID_BYTES}")
+    job, target = block.job, block.target
+    for what, name in (("job", job), ("target", target)):
+        if name and len(name.encode()) > limits.max_name_bytes:
             raise DecodeError(f"{what} of {len(name.encode())} bytes, limit {limits.max_name_bytes}")
     times = _decode_times(block.times, ticks)
-    presence = _decode_presence(block.presence, rows, ticks) if block.presence else None
+    bits = block.presence
+    presence = _decode_presence(bits, rows, ticks) if bits else None
     values = unpack(block.columns, rows, ticks)
     if presence is not None:
         values[~presence] = 0.0
-    return WireBlock(block.schema_id, SampleMatrix(times, values, presence), block.job, block.target)
+    return WireBlock(schema_id, SampleMatrix(times, values, presence), job, target)
 
 
 def _decode_times(raw: bytes, ticks: int) -> Int64Array:
     if len(raw) != 8 * ticks:
         raise DecodeError(f"times of {len(raw)} bytes for {ticks} ticks")
-    times = np.frombuffer(raw, "<i8").astype(np.int64, copy=False)
-    if int(times[0]) < -MAX_TIME_MS or int(times[-1]) > MAX_TIME_MS:
-        raise DecodeError(f"times from {int(times[0])} to {int(times[-1])} ms, limit is +-{MAX_TIME_MS}")
-    if ticks > 1 and not (times[1:] > times[:-1]).all():
+    times = np.frombuffer(raw, _TIMES).astype(np.int64, copy=False)
+    first, last = times.item(0), times.item(-1)
+    if first < -MAX_TIME_MS or last > MAX_TIME_MS:
+        raise DecodeError(f"times from {first} to {last} ms, limit is +-{MAX_TIME_MS}")
+    rises = first < last if ticks == 2 else ticks == 1 or bool((times[1:] > times[:-1]).all())
+    if not rises:
         raise DecodeError("times of a block do not rise")
     return times
 

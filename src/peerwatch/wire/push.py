@@ -147,6 +147,8 @@ def decode_request(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> PushReque
             f"push of {len(request.envelopes)} envelopes and {len(request.schemas)} schemas, "
             f"limits {limits.max_envelopes} and {limits.max_schemas}"
         )
+    if not request.schemas:
+        return PushRequest(tuple(request.envelopes))
     return PushRequest(tuple(request.envelopes), PushedRecords(request.schema_codec, tuple(request.schemas)))
 
 
