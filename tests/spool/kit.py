@@ -7,7 +7,9 @@ from pathlib import Path
 from peerwatch.spool import Disk, Position, Spool, SpoolConfig, SpooledEnvelope
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.testing.clock import ManualClock
+from peerwatch.testing.disk import MemoryDisk
 
+BIG = 1 << 20
 SCHEMAS = {b"schema-one": b"cpu memory", b"schema-two": b"disk " * 20}
 
 
@@ -66,3 +68,14 @@ class Rig:
 def seqs(items: list[SpooledEnvelope]) -> list[int]:
     """The sequence numbers."""
     return [item.position.seq for item in items]
+
+
+def segments(disk: MemoryDisk) -> list[str]:
+    """The segments' files, oldest first."""
+    return [name for name in disk.names() if name.endswith(".seg")]
+
+
+def drain(rig: Rig, receiver: str = "hub") -> list[int]:
+    """Everything that waits for a receiver: the older ones, then the fresh ones."""
+    reader = rig.spool.reader(receiver)
+    return seqs([*reader.backfill(BIG), *reader.fresh(BIG)])

@@ -9,9 +9,7 @@ import pytest
 
 from peerwatch.errors import ConfigError, StoreError
 from peerwatch.spool import Pending, Position, SpoolConfig
-from tests.spool.kit import SCHEMAS, Rig, envelope, seqs, small
-
-BIG = 1 << 20
+from tests.spool.kit import BIG, SCHEMAS, Rig, envelope, seqs, small
 
 
 @pytest.fixture

@@ -71,10 +71,8 @@ class Receiver:
 
     def hand_out(self, part: Part, index: int, deadline_s: float) -> None:
         """An envelope is on its way; from `deadline_s` on it is taken for lost."""
-        position = part.entries.position(index)
         self._marks[part][index] = _OUT
-        self.out.pop(position, None)  # so that `out` stays in the order of deadlines
-        self.out[position] = deadline_s
+        self.out[part.entries.position(index)] = deadline_s  # in the order of deadlines: what waits is never in there
 
     def take_back(self, part: Part, index: int) -> None:
         """An envelope did not arrive: it waits again. One that is acknowledged stays so."""
