@@ -91,27 +91,22 @@ class BlockMerge:
     def _find_recipes(self) -> Int64Array:
         """Number of each series's recipe. Series with one row (in a flush, nearly all) need no loop."""
         single = np.diff(self._starts) == 1
-        at = self._starts[:-1][single]
+        pairs = self._source * _LINES + self._line  # (input, timeline) as one number
         found = np.empty(len(single), np.int64)
-        pairs, found[single] = np.unique(self._pairs(at), return_inverse=True)
-        for pair in pairs.tolist():
-            source, line = divmod(pair, _LINES)
-            self._recipes.append(_recipe([self._inputs[source].times(line)]))
-        known: dict[tuple[int, ...], int] = {}
+        kinds, found[single] = np.unique(pairs[self._starts[:-1][single]], return_inverse=True)
+        self._recipes += [self._recipe_for([pair]) for pair in kinds.tolist()]
+        known: dict[bytes, int] = {}
+        starts = self._starts.tolist()
         for series in np.flatnonzero(~single).tolist():
-            key = tuple(self._pairs(np.arange(self._starts[series], self._starts[series + 1])).tolist())
-            recipe = known.get(key)
-            if recipe is None:
-                recipe = known[key] = len(self._recipes)
-                times = [self._inputs[pair // _LINES].times(pair % _LINES) for pair in key]
-                self._recipes.append(_recipe(times))
+            key = pairs[starts[series] : starts[series + 1]]
+            recipe = known.setdefault(key.tobytes(), len(self._recipes))
+            if recipe == len(self._recipes):
+                self._recipes.append(self._recipe_for(key.tolist()))
             found[series] = recipe
         return found
 
-    def _pairs(self, at: Int64Array) -> Int64Array:
-        """(input, timeline) of rows as one number."""
-        pairs: Int64Array = self._source[at] * _LINES + self._line[at]
-        return pairs
+    def _recipe_for(self, pairs: Sequence[int]) -> _Recipe:
+        return _recipe([self._inputs[pair // _LINES].times(pair % _LINES) for pair in pairs])
 
     def _tile(self, writer: BlockWriter, chosen: Int64Array, lines: Int64Array) -> None:
         recipes = self._recipe_of[chosen]
@@ -200,7 +195,7 @@ class BlockMerge:
 def split_rows(values: Float64Array, presence: BoolArray | None, rows: Int64Array) -> list[Row]:
     """Some rows of a matrix, one by one."""
     masks: Sequence[BoolArray | None] = [None] * len(rows) if presence is None else list(presence[rows])
-    return list(zip(values[rows], masks, strict=True))
+    return list(zip(map(values.__getitem__, rows.tolist()), masks, strict=True))
 
 
 def _join(pieces: list[Float64Array], rows: Sequence[Row], recipe: _Recipe) -> BoolArray | None:
