@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 _NAMES = {
     "ingest": "what taking samples in costs: CPU, wire, disk, memory",
@@ -12,8 +14,13 @@ _NAMES = {
 }
 
 
+def _stop(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Entry point."""
+    """Entry point. When it is asked to stop, it ends the servers that it started."""
+    signal.signal(signal.SIGTERM, _stop)
     if len(sys.argv) > 1 and sys.argv[1] in _NAMES:
         import_module(f"bench.{sys.argv[1]}").main(sys.argv[2:])
         return

@@ -106,6 +106,6 @@ def run(options: argparse.Namespace) -> None:
     for name, make in systems(options.only).items():
         if name == Peerwatch.name or name.startswith("Prometheus"):
             rows.append(measure(name, make, workload, options.days))
-            print(f"  {name} is done", flush=True)
+            print(f"  {' · '.join(rows[-1])}", flush=True)
     head = ["MiB: RSS (anonymous)", "idle", "after a query of 1 d", f"of {options.days} d", "peak while loading"]
     print(markdown([*head, "query ms", "disk B/sample"], rows))
