@@ -46,3 +46,17 @@ def test_upkeep_between_layout_and_append_loses_nothing(tmp_path: Path) -> None:
     again = _open(tmp_path)
     assert cells_of(again.select(named("load"), *EVERYTHING_MS)) == expected
     again.close()
+
+
+def test_a_forgotten_layout_keeps_its_origin(tmp_path: Path) -> None:
+    """Provenance names the agent's schema also when the store had to learn the layout again."""
+    store = _open(tmp_path)
+    first, forgotten = (store.layout((series("load", host=host),), b"schema of " + host.encode()) for host in "ab")
+    store.append([envelope(1, (first, matrix([BASE_MS], [[1]])))])
+    store.maintain()
+    store.append([envelope(2, (forgotten, matrix([BASE_MS], [[2]])))])
+    rows, _ = store.provenance(*EVERYTHING_MS)
+    used = {row.seq: row.layout_id for row in rows}
+    assert used[2] == store.layout((series("load", host="b"),), b"schema of b").id
+    assert used[2] != store.layout((series("load", host="b"),)).id
+    store.close()

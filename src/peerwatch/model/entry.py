@@ -13,12 +13,14 @@ from peerwatch.model.series import Series
 class Layout:
     """A store's handle for an ordered list of its series; row i of a matrix belongs to series i.
 
-    Good for as long as its store is open, also when the store forgot it in between.
+    Good for as long as its store is open, also when the store forgot it in between. `origin` is the caller's own name
+    for the list (an agent's schema), kept beside the data for provenance.
     """
 
     id: int
     series: tuple[Series, ...]
     series_ids: Int64Array
+    origin: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

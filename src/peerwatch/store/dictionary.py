@@ -101,7 +101,7 @@ class Dictionary:
             if len(np.unique(series_ids)) != len(series_ids):
                 raise ValueError("a layout names the same series twice")
             known = self._know(series_ids, origin)
-            return Layout(known.id, series, known.series_ids)
+            return Layout(known.id, series, known.series_ids, origin)
 
     def layout_of_ids(self, series_ids: Int64Array) -> int | None:
         """A layout for rows that name their series; None when one of them is unknown."""
@@ -120,7 +120,7 @@ class Dictionary:
             if known is None or known.series_ids is not layout.series_ids:
                 same = known is not None and np.array_equal(known.series_ids, layout.series_ids)
                 if not same:
-                    known = self._layouts[self.layout(layout.series).id]
+                    known = self._layouts[self.layout(layout.series, layout.origin).id]
             assert known is not None
             if persist and not known.persisted:
                 self._log.revive(self._records)
