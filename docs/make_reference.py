@@ -237,7 +237,8 @@ def _agent(role: HubRole, settings: Settings, clock: SystemClock, registry: Coll
     identity = AgentIdentity(
         role.authority.member, role.authority.keys.signing, role.authority.membership, settings.folder / "epoch.json"
     )
-    return AgentRole(settings, AgentConfig(), identity, LocalLink(push, bytes), "hub", clock, registry)
+    link = LocalLink(push, bytes)
+    return AgentRole(settings, AgentConfig(), identity, link, "hub", role.authority.member, clock, registry)
 
 
 def main() -> int:

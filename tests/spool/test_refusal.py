@@ -213,3 +213,12 @@ def test_a_disk_that_fails_for_a_moment_costs_nothing(rig: Rig, disk: MemoryDisk
         reader.fresh(BIG)
     refusing.refuse = False
     assert seqs(reader.fresh(BIG)) == [1]
+
+
+def test_a_receiver_that_came_in_bad_times_is_noted_later(rig: Rig, disk: MemoryDisk) -> None:
+    """With the next envelope that reaches the disk, so that a crash does not make it unknown."""
+    disk.read_only = True
+    rig.spool.reader("hub")
+    disk.read_only = False
+    rig.append(1)
+    assert "hub.cursor" in disk.names()

@@ -12,6 +12,7 @@ from peerwatch.cli.running import run_role
 from peerwatch.errors import ConfigError
 from peerwatch.fleet.keys import load_or_create_keys
 from peerwatch.fleet.membership import Membership
+from peerwatch.fleet.roster import HUB
 from peerwatch.links.https import HttpsLink
 from peerwatch.model import SystemClock
 from peerwatch.settings import Settings
@@ -39,10 +40,18 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
         raise ConfigError(f"{folder}: the membership does not contain this machine; join again")
     identity = AgentIdentity(keys.peer.public, keys.signing, membership, folder / "epoch.json")
     async with HttpsLink(hub.addresses[0], hub.certificate_pem) as link:
-        role = AgentRole(settings, settings.agent, identity, link, "hub", clock, CollectorRegistry())
+        role = AgentRole(
+            settings, settings.agent, identity, link, "hub", _only_hub(membership), clock, CollectorRegistry()
+        )
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
             typer.echo(f"peerwatch agent {entry.name}: delivering to {hub.addresses[0]}")
             if role.metrics_url:
                 typer.echo(f"metrics for a Prometheus that pulls: {role.metrics_url}")
         role.close()
+
+
+def _only_hub(membership: Membership) -> bytes:
+    """The fleet's hub where there is one; empty where several could be meant by the address."""
+    hubs = [entry.member for entry in membership.roster if HUB in entry.roles and not entry.revoked]
+    return hubs[0] if len(hubs) == 1 else b""

@@ -17,7 +17,7 @@ from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
 from peerwatch.agent.seal import Sealer
 from peerwatch.agent.ship import Link, Shipper
-from peerwatch.errors import QuotaError, StoreError
+from peerwatch.errors import PeerError, QuotaError, StoreError
 from peerwatch.fleet.epoch import next_epoch, read_machine_id
 from peerwatch.fleet.membership import Membership
 from peerwatch.model import Batch, Clock
@@ -44,7 +44,10 @@ class AgentIdentity:
 
 
 class AgentRole:
-    """Owns everything an agent runs. Opening it takes the spool's folder; `run` samples and delivers."""
+    """Owns everything an agent runs. Opening it takes the spool's folder; `run` samples and delivers.
+
+    `hub` is the member whose acks count for `receiver`; empty: any certified hub of the fleet.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class AgentRole:
         identity: AgentIdentity,
         link: Link,
         receiver: str,
+        hub: bytes,
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
@@ -71,6 +75,7 @@ class AgentRole:
             settings.ship,
             clock,
             registry,
+            hub=hub,
         )
         self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
         self.agent = Agent(config, self._deliver, registry, clock=clock)
@@ -124,8 +129,8 @@ class AgentRole:
             async for batch in batches:
                 try:
                     await anyio.to_thread.run_sync(self._spool_one, batch)
-                except StoreError as error:
-                    _log.error("batch not spooled", reason=str(error), samples=batch.sample_count)
+                except (StoreError, PeerError) as error:  # PeerError: a batch that no hub would take
+                    _log.error("batch lost before the spool", reason=str(error), samples=batch.sample_count)
                 self.shipper.wake()
         done.set()
 

@@ -44,7 +44,9 @@ def _local_agent(settings: Settings, hub: HubRole, clock: SystemClock) -> AgentR
         authority.member, authority.keys.signing, authority.membership, settings.folder / "fleet" / "epoch.json"
     )
     link = LocalLink(push, lambda: authority.membership.welcome(authority.member))
-    return AgentRole(settings, every_tick(settings), identity, link, "local", clock, registry=CollectorRegistry())
+    return AgentRole(
+        settings, every_tick(settings), identity, link, "local", authority.member, clock, CollectorRegistry()
+    )
 
 
 def every_tick(settings: Settings) -> AgentConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from peerwatch.store.block import Block, OpenBlock, split_slots
 from peerwatch.store.block_writer import BlockFacts, BlockWriter
 from peerwatch.store.cells import MergeCounts
 from peerwatch.store.dictionary_log import SeriesRecord, encode_dictionary_record
-from peerwatch.store.merge import BlockMerge, Row
+from peerwatch.store.merge import BlockMerge, Row, split_rows
 from peerwatch.store.page_cache import Columns
 from peerwatch.store.provenance import ProvenanceColumns
 from peerwatch.store.tile import Tile
@@ -56,25 +57,38 @@ class BlockRows:
         """rows: (series ids, slots, timelines)."""
         self._block = block
         self.series_ids, slots, self.timelines = rows
-        tiles, within = split_slots(slots)
-        self._tiles: list[int] = tiles.tolist()
-        self._rows: list[int] = within.tolist()
+        self._tiles, self._within = split_slots(slots)
         self._decoded: OrderedDict[int, Tile] = OrderedDict()
 
     def times(self, timeline: int) -> Int64Array:
         """The ticks of a timeline."""
         return self._block.times(timeline)
 
-    def row(self, row: int) -> Row:
-        """Values and presence. Raises CorruptionError."""
-        number = self._tiles[row]
+    def rows(self, rows: Int64Array) -> list[Row]:
+        """Values and presence of each row. Raises CorruptionError."""
+        tiles, within = self._tiles[rows], self._within[rows]
+        if (tiles == tiles[0]).all():  # the usual case
+            tile = self._tile(int(tiles[0]))
+            return split_rows(tile.values, tile.presence, within)
+        found: list[Row] = []
+        order = np.argsort(tiles, kind="stable")  # rows come in the order of tiles, nearly
+        cuts = [0, *(np.flatnonzero(np.diff(tiles[order])) + 1).tolist(), len(order)]
+        for low, high in pairwise(cuts):
+            tile = self._tile(int(tiles[order[low]]))
+            found += split_rows(tile.values, tile.presence, within[order[low:high]])
+        if (order[1:] < order[:-1]).any():
+            back = np.empty(len(order), np.int64)
+            back[order] = np.arange(len(order))
+            return [found[at] for at in back.tolist()]
+        return found
+
+    def _tile(self, number: int) -> Tile:
         tile = self._decoded.get(number)
         if tile is None:
             tile = self._decoded[number] = self._block.tile(number)
             if len(self._decoded) > _KEPT_TILES:
                 self._decoded.popitem(last=False)
-        at = self._rows[row]
-        return tile.values[at], None if tile.presence is None else tile.presence[at]
+        return tile
 
     def take(self, rows: Int64Array) -> Float64Array | None:
         """Rows of tiles have paddings: they are taken one by one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -34,8 +34,8 @@ class Input(Protocol):
         """The ticks of a timeline."""
         ...
 
-    def row(self, row: int) -> Row:
-        """Values (at least as many as the row's timeline has ticks) and presence of a row."""
+    def rows(self, rows: Int64Array) -> list[Row]:
+        """Values (at least as many as the row's timeline has ticks) and presence of each row."""
         ...
 
     def take(self, rows: Int64Array) -> Float64Array | None:
@@ -91,27 +91,22 @@ class BlockMerge:
     def _find_recipes(self) -> Int64Array:
         """Number of each series's recipe. Series with one row (in a flush, nearly all) need no loop."""
         single = np.diff(self._starts) == 1
-        at = self._starts[:-1][single]
+        pairs = self._source * _LINES + self._line  # (input, timeline) as one number
         found = np.empty(len(single), np.int64)
-        pairs, found[single] = np.unique(self._pairs(at), return_inverse=True)
-        for pair in pairs.tolist():
-            source, line = divmod(pair, _LINES)
-            self._recipes.append(_recipe([self._inputs[source].times(line)]))
-        known: dict[tuple[int, ...], int] = {}
+        kinds, found[single] = np.unique(pairs[self._starts[:-1][single]], return_inverse=True)
+        self._recipes += [self._recipe_for([pair]) for pair in kinds.tolist()]
+        known: dict[bytes, int] = {}
+        starts = self._starts.tolist()
         for series in np.flatnonzero(~single).tolist():
-            key = tuple(self._pairs(np.arange(self._starts[series], self._starts[series + 1])).tolist())
-            recipe = known.get(key)
-            if recipe is None:
-                recipe = known[key] = len(self._recipes)
-                times = [self._inputs[pair // _LINES].times(pair % _LINES) for pair in key]
-                self._recipes.append(_recipe(times))
+            key = pairs[starts[series] : starts[series + 1]]
+            recipe = known.setdefault(key.tobytes(), len(self._recipes))
+            if recipe == len(self._recipes):
+                self._recipes.append(self._recipe_for(key.tolist()))
             found[series] = recipe
         return found
 
-    def _pairs(self, at: Int64Array) -> Int64Array:
-        """(input, timeline) of rows as one number."""
-        pairs: Int64Array = self._source[at] * _LINES + self._line[at]
-        return pairs
+    def _recipe_for(self, pairs: Sequence[int]) -> _Recipe:
+        return _recipe([self._inputs[pair // _LINES].times(pair % _LINES) for pair in pairs])
 
     def _tile(self, writer: BlockWriter, chosen: Int64Array, lines: Int64Array) -> None:
         recipes = self._recipe_of[chosen]
@@ -147,10 +142,8 @@ class BlockMerge:
         widest = max(widths)
         pieces: list[Float64Array] = []
         masks: list[tuple[int, BoolArray]] = []
-        for at, (series, recipe, width) in enumerate(zip(chosen.tolist(), recipes, widths, strict=True)):
-            low, high = int(self._starts[series]), int(self._starts[series + 1])
-            sources = list(zip(self._source[low:high].tolist(), self._row[low:high].tolist(), strict=True))
-            presence = self._gather(pieces, sources, recipe)
+        for at, (rows, recipe, width) in enumerate(zip(self._rows_of(chosen), recipes, widths, strict=True)):
+            presence = _join(pieces, rows, recipe) if recipe.clean else self._merge(pieces, rows, recipe)
             if presence is not None:
                 masks.append((at, presence))
             if width < widest:
@@ -162,33 +155,30 @@ class BlockMerge:
                 mask[at, : len(presence)] = presence
         return np.concatenate(pieces).reshape(len(recipes), widest), mask
 
-    def _gather(
-        self, pieces: list[Float64Array], sources: Sequence[tuple[int, int]], recipe: _Recipe
-    ) -> BoolArray | None:
-        """Append the samples of a series to `pieces`; returns their presence, None when all are there."""
-        if not recipe.clean:
-            return self._gather_overlapping(pieces, sources, recipe)
-        presence: BoolArray | None = None
-        end = 0
-        for at, width in zip(recipe.order, recipe.widths, strict=True):
-            source, row = sources[at]
-            values, here = self._inputs[source].row(row)
-            pieces.append(values if len(values) == width else values[:width])
-            begin, end = end, end + width
-            if here is not None:
-                if presence is None:
-                    presence = np.ones(len(recipe.times), np.bool_)
-                presence[begin:end] = here[:width]
-        return presence
+    def _rows_of(self, chosen: Int64Array) -> Iterator[list[Row]]:
+        """The rows of each series; every input is asked once for all of them."""
+        starts = self._starts[chosen]
+        counts = self._starts[chosen + 1] - starts
+        ends = np.cumsum(counts)
+        at = np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1])
+        sources, rows = self._source[at], self._row[at]
+        order = np.argsort(sources, kind="stable")
+        cuts = [0, *(np.flatnonzero(np.diff(sources[order])) + 1).tolist(), len(order)]
+        found: list[Row | None] = [None] * len(order)
+        for low, high in pairwise(cuts):
+            group = order[low:high]
+            got = self._inputs[int(sources[group[0]])].rows(rows[group])
+            for place, row in zip(group.tolist(), got, strict=True):
+                found[place] = row
+        whole = [row for row in found if row is not None]
+        return (whole[end - count : end] for end, count in zip(ends.tolist(), counts.tolist(), strict=True))
 
-    def _gather_overlapping(
-        self, pieces: list[Float64Array], sources: Sequence[tuple[int, int]], recipe: _Recipe
-    ) -> BoolArray | None:
+    def _merge(self, pieces: list[Float64Array], rows: Sequence[Row], recipe: _Recipe) -> BoolArray | None:
+        """Append the samples of a series whose rows overlap in time; returns their presence, None when all there."""
         have = np.zeros(len(recipe.times), np.bool_)
         bits = np.zeros(len(recipe.times), np.uint64)
         for at, place in zip(recipe.order, recipe.places, strict=True):
-            source, row = sources[at]
-            values, here = self._inputs[source].row(row)
+            values, here = rows[at]
             offered = np.ascontiguousarray(values[: len(place)]).view(np.uint64)
             if here is not None:
                 place, offered = place[here[: len(place)]], offered[here[: len(place)]]
@@ -200,6 +190,27 @@ class BlockMerge:
             have[place] = True
         pieces.append(bits.view(np.float64))
         return None if have.all() else have
+
+
+def split_rows(values: Float64Array, presence: BoolArray | None, rows: Int64Array) -> list[Row]:
+    """Some rows of a matrix, one by one."""
+    masks: Sequence[BoolArray | None] = [None] * len(rows) if presence is None else list(presence[rows])
+    return list(zip(map(values.__getitem__, rows.tolist()), masks, strict=True))
+
+
+def _join(pieces: list[Float64Array], rows: Sequence[Row], recipe: _Recipe) -> BoolArray | None:
+    """Append the samples of a series whose rows follow each other; returns their presence, None when all are there."""
+    presence: BoolArray | None = None
+    end = 0
+    for at, width in zip(recipe.order, recipe.widths, strict=True):
+        values, here = rows[at]
+        pieces.append(values if len(values) == width else values[:width])
+        begin, end = end, end + width
+        if here is not None:
+            if presence is None:
+                presence = np.ones(len(recipe.times), np.bool_)
+            presence[begin:end] = here[:width]
+    return presence
 
 
 def _recipe(times: Sequence[Int64Array]) -> _Recipe:

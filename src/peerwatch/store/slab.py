@@ -11,7 +11,7 @@ import numpy as np
 
 from peerwatch.model import BoolArray, Float64Array, Int64Array
 from peerwatch.store.head import LayoutHead
-from peerwatch.store.merge import Row
+from peerwatch.store.merge import Row, split_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,9 @@ class SlabRows:
         """The ticks of a head."""
         return self._times[timeline]
 
-    def row(self, row: int) -> Row:
-        """Views."""
-        at = self._rows[row]
-        return self._values[at], None if self._presence is None else self._presence[at]
+    def rows(self, rows: Int64Array) -> list[Row]:
+        """Values and presence of each row."""
+        return split_rows(self._values, self._presence, self._rows[rows])
 
     def take(self, rows: Int64Array) -> Float64Array | None:
         """One matrix, when every cell of it is there."""
