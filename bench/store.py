@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.workload import Workload
-from peerwatch.model import Matcher, MatchOp, SampleMatrix, Series
-from peerwatch.store import EnvelopeEntry, Part, Store, StoreConfig
+from peerwatch.model import EnvelopeEntry, Matcher, MatchOp, Part, SampleMatrix, Series
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry, configure_logging
 
 HOUR_MS = 3_600_000

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from peerwatch.model import Labels, Matcher, MatchOp, MetricType, SampleMatrix, Series, SeriesSet
-from peerwatch.store import EnvelopeEntry, Layout, Part
+from peerwatch.model import (
+    EnvelopeEntry,
+    Labels,
+    Layout,
+    Matcher,
+    MatchOp,
+    MetricType,
+    Part,
+    SampleMatrix,
+    Series,
+    SeriesSet,
+)
 
 HOUR_MS = 3_600_000
 BASE_MS = 1_700_000_000_000 - 1_700_000_000_000 % (2 * HOUR_MS)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from peerwatch.model import STALE, SampleMatrix
-from peerwatch.store import Part, RowsEntry, Store, StoreConfig
+from peerwatch.model import STALE, Part, RowsEntry, SampleMatrix
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import BASE_MS, HOUR_MS, Cells, ManualClock, decode, envelope, put, series
 

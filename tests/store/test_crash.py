@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from peerwatch.errors import StoreError
-from peerwatch.store import Store, StoreConfig
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import EVERYTHING_MS, Cells, ManualClock, cells_of, decode, envelope, matrix, put, series
 from tests.store.memory_disk import Fault, MemoryDisk, PowerCutError

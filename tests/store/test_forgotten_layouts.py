@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peerwatch.model import Labels
-from peerwatch.store import Part, RowsEntry, Store, StoreConfig
+from peerwatch.model import Labels, Part, RowsEntry
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import (
     BASE_MS,

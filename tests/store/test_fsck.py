@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from peerwatch.errors import StoreError
 from peerwatch.model import SampleMatrix
-from peerwatch.store import Store, StoreConfig, fsck
+from peerwatch.store.config import StoreConfig
 from peerwatch.store.dictionary_log import MAGIC as DICTIONARY_MAGIC
+from peerwatch.store.fsck import fsck
 from peerwatch.store.record import decode_file_header, scan
+from peerwatch.store.store import Store
 from peerwatch.store.wal import MAGIC as WAL_MAGIC
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import EVERYTHING_MS, Cells, ManualClock, cells_of, decode, envelope, put, series

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from peerwatch.store import Store, StoreConfig
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import EVERYTHING_MS, ManualClock, cells_of, decode, envelope, matrix, series
 

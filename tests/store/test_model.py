@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import StoreError
-from peerwatch.model import SampleMatrix
-from peerwatch.store import EnvelopeEntry, Layout, Part, RowsEntry, Store, StoreConfig
+from peerwatch.model import EnvelopeEntry, Layout, Part, RowsEntry, SampleMatrix
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import (
     EVERYTHING_MS,

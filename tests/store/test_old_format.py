@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from peerwatch.store import RunRoot, Store, StoreConfig, fsck
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.fsck import fsck
+from peerwatch.store.provenance import RunRoot
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import BASE_MS, EVERYTHING_MS, HOUR_MS, ManualClock, cells_of, decode
 from tests.store.old_format import FOLDER, expected

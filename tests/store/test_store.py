@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from peerwatch.errors import LimitError, StoreError
-from peerwatch.model import STALE, Labels, Matcher, MatchOp, MetricType
-from peerwatch.store import Part, RowsEntry, Store, StoreConfig
+from peerwatch.model import STALE, Labels, Matcher, MatchOp, MetricType, Part, RowsEntry
+from peerwatch.store.config import StoreConfig
+from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 from tests.store.material import (
     BASE_MS,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from peerwatch.errors import DiskFullError
-from peerwatch.model import Labels, Matcher, MatchOp, SampleMatrix
-from peerwatch.store import HeadFullError, Part, Provenance, RowsEntry, RunRoot, Store, StoreConfig
+from peerwatch.model import Labels, Matcher, MatchOp, Part, RowsEntry, SampleMatrix
+from peerwatch.store.config import StoreConfig
 from peerwatch.store.disk import Disk
+from peerwatch.store.provenance import Provenance, RunRoot
+from peerwatch.store.store import HeadFullError, Store
 from peerwatch.telemetry import CollectorRegistry, generate_latest
 from tests.store.material import (
     EVERYTHING_MS,

@@ -8,9 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
-from peerwatch.model import METRIC_NAME, Int64Array, Labels, Matcher, MetricType, Series
+from peerwatch.model import METRIC_NAME, Int64Array, Labels, Layout, Matcher, MetricType, Series
 from peerwatch.store.dictionary_log import DictionaryLog, LayoutRecord, NextRecord, SeriesRecord
-from peerwatch.store.entry import Layout
 from peerwatch.store.index import LabelIndex
 
 Meaning = tuple[MetricType, str, str]

@@ -10,11 +10,7 @@ from enum import IntEnum
 import numpy as np
 
 from peerwatch.errors import CorruptionError
-from peerwatch.model import BoolArray, Float64Array, Int64Array, SampleMatrix
-from peerwatch.model import EnvelopeEntry as EnvelopeEntry
-from peerwatch.model import Layout as Layout
-from peerwatch.model import Part as Part
-from peerwatch.model import RowsEntry as RowsEntry
+from peerwatch.model import BoolArray, EnvelopeEntry, Float64Array, Int64Array, RowsEntry, SampleMatrix
 from peerwatch.store.packing import MAX_UNZIPPED_BYTES, unzip, zip_bytes
 
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from peerwatch.errors import CorruptionError
-from peerwatch.model import Int64Array, Marks, SampleMatrix
+from peerwatch.model import EnvelopeEntry, Int64Array, Marks, RowsEntry, SampleMatrix
 from peerwatch.store.damage import Damage
 from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.entry import (
-    EnvelopeEntry,
     EnvelopeRecord,
     RecordType,
-    RowsEntry,
     check_shapes,
     decode_envelope_record,
     decode_rows,

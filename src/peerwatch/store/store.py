@@ -7,14 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peerwatch.errors import DiskFullError, StoreError
-from peerwatch.model import Clock, Labels, Marks, Matcher, MetricType, Series, SeriesSet
+from peerwatch.model import (
+    Clock,
+    EnvelopeEntry,
+    Labels,
+    Layout,
+    Marks,
+    Matcher,
+    MetricType,
+    RowsEntry,
+    Series,
+    SeriesSet,
+)
 from peerwatch.store.block_set import BlockSet
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.damage import Damage
 from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.dictionary_log import DictionaryLog
 from peerwatch.store.disk import Disk
-from peerwatch.store.entry import EnvelopeEntry, Layout, RowsEntry, check_entry
+from peerwatch.store.entry import check_entry
 from peerwatch.store.generation import PROVENANCE_BYTES
 from peerwatch.store.intake import DecodeEnvelope, Intake, encode_entry, provenance_of
 from peerwatch.store.metrics import StoreMetrics
