@@ -7,7 +7,6 @@
     ├── PeerError            the other side's: bytes, signatures, limits; never retried unchanged
     │   ├── DecodeError      the bytes are not what the format says
     │   ├── SignatureError   the signature, the signer or the fleet is not the expected one
-    │   ├── ReplayError      the number was used before with other content: a cloned identity
     │   └── QuotaError       more than the limit allows; carries how long to wait, where waiting helps
     ├── LinkError            the way to the other side: refused, reset, too slow; retried
     ├── StoreError           the disk's: full, read-only, damaged
@@ -39,10 +38,6 @@ class DecodeError(PeerError):
 
 class SignatureError(PeerError):
     """A signature does not verify, or the signer has no right to sign this."""
-
-
-class ReplayError(PeerError):
-    """A sequence number came twice with different content."""
 
 
 class QuotaError(PeerError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,6 @@ import msgspec
 
 from peerwatch.errors import ConfigError, LinkError
 
-TOKEN_VARIABLE = "PEERWATCH_TOKEN"
 _TIMEOUT_S = 150.0  # longer than a hub lets a query run
 
 
@@ -77,8 +75,3 @@ class HubClient:
 def socket_path(folder: Path) -> Path:
     """The hub's Unix socket in its data folder."""
     return folder / "hub.sock"
-
-
-def token_from_environment() -> str:
-    """The credential that commands send, from PEERWATCH_TOKEN."""
-    return os.environ.get(TOKEN_VARIABLE, "")

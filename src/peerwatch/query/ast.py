@@ -86,7 +86,6 @@ class VectorSelector(Expr):
     at: At | None = None
     anchored: bool = False
     smoothed: bool = False
-    is_label_filter: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 
 from peerwatch.errors import ParseError
 
@@ -193,8 +192,3 @@ def is_utf8(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def float_bits(value: float) -> int:
-    """The bit pattern of a float64: tells NaNs and zeros apart."""
-    return int(struct.unpack("<Q", struct.pack("<d", value))[0])

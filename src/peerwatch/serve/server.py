@@ -67,8 +67,3 @@ class Server:
     def stop(self) -> None:
         """Accept nothing more and let `run` return."""
         self._server.should_exit = True
-
-    def stop_now(self) -> None:
-        """Do not wait for requests that still run."""
-        self._server.force_exit = True
-        self._server.should_exit = True

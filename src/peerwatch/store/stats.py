@@ -31,8 +31,3 @@ class StoreStats:
     def writable(self) -> bool:
         """Whether `append` accepts."""
         return self.refusal is None
-
-    @property
-    def bytes_per_sample(self) -> float | None:
-        """Size on disk by samples; None in an empty store."""
-        return self.disk_bytes / self.samples if self.samples else None
