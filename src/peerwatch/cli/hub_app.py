@@ -86,6 +86,8 @@ class HubApp:
             *parts.routes,
         ]
         self._rest: App = Starlette(routes=routes)
+        self.fast = self._push.fast()
+        """What a server's fast lane may answer."""
         self.routes = [(PUSH_PATH, ["POST"]), (ENROL_PATH, ["POST"]), *_paths(routes)]
         """(path, methods) of everything that is served."""
 

@@ -108,8 +108,9 @@ class HubRole:
         """Serve until `stop` is set; then take nothing more, finish, make everything durable and let go."""
         app = HubApp(self.parts())
         gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
-        public = Server(gate, self.listener, self.tls, drain_s=self._settings.hub.drain_s)
-        private = Server(app, self._unix, None, drain_s=self._settings.hub.drain_s)
+        drain_s, loopback = self._settings.hub.drain_s, self.address.is_loopback
+        public = Server(gate, self.listener, self.tls, drain_s=drain_s, fast=app.fast, loopback=loopback)
+        private = Server(app, self._unix, None, drain_s=drain_s)
         collected = anyio.Event()
         async with anyio.create_task_group() as background:
             await background.start(self._collect, collected)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -42,18 +44,24 @@ class PushResult:
     wait_s: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Push:
-    """One request in the making of its answer. Owned by the task that called `push`."""
+    """One request in the making of its answer: decided envelope by envelope, answered when all its tickets are settled.
+
+    `unsettled` counts those, and one more for as long as envelopes are left to decide.
+    """
 
     schemas: PushedSchemas
     draft: ReplyDraft
+    answer: Callable[[PushResult], None]
+    envelopes: deque[bytes]
     tickets: dict[Number, Ticket] = field(default_factory=dict)
     repeated: dict[Number, Header] = field(default_factory=dict)
+    unsettled: int = 1
 
 
 class Collector:
-    """One per hub, owned by its event loop. `push` may be called by any number of tasks at once, while `run` runs.
+    """One per hub, owned by its event loop. `take` and `push` may be called any number of times while `run` runs.
 
     `on_stored` is called in the event loop after every group of new samples.
     """
@@ -82,6 +90,8 @@ class Collector:
         self._committer = Committer(
             store, self._settled, config.max_group, config.max_waiting_bytes, config.retry_wait_s, registry
         )
+        self._delayed: deque[tuple[_Push, NewLayouts | None]] = deque()
+        self._more_delayed = anyio.Event()
         self._log_budget = TokenBucket(_LOGGED_AT_ONCE, _LOGGED_PER_S, clock.monotonic_s())
         self._metrics = CollectorMetrics(registry, self._members.reporting)
 
@@ -89,6 +99,7 @@ class Collector:
         """Commit and write `up` until cancelled or `close`d; what was accepted is committed before it returns."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write_presence)
+            tasks.start_soon(self._decide_delayed)
             task_status.started()
             await self._committer.run()
             tasks.cancel_scope.cancel()
@@ -101,10 +112,11 @@ class Collector:
         """Who reports, by name: every active member with the role of an agent."""
         return self._members.statuses()
 
-    async def push(self, raw: bytes) -> PushResult:
+    def take(self, raw: bytes, answer: Callable[[PushResult], None]) -> None:
         """Store what is good in a push request and say what became of each envelope. Raises DecodeError for junk.
 
-        Returns after everything it acknowledges is on disk. Cancelling the caller loses the answer, never the data.
+        `answer` is called once, in the event loop, maybe before this returns, when everything that it acknowledges is
+        on disk. It must not raise.
         """
         self._metrics.received_bytes.inc(len(raw))
         limits = self._config.limits
@@ -114,23 +126,62 @@ class Collector:
             self._metrics.junk.inc()
             raise
         schemas = PushedSchemas(request.schemas, self._schemas, self._compressor, limits)
-        push = _Push(schemas, ReplyDraft(self._clock.now_ms()))
+        self._decide(_Push(schemas, ReplyDraft(self._clock.now_ms()), answer, deque(request.envelopes)))
+
+    async def push(self, raw: bytes) -> PushResult:
+        """`take`, for callers that wait. Cancelling the caller loses the answer, never the data."""
+        answered, results = anyio.Event(), list[PushResult]()
+
+        def answer(result: PushResult) -> None:
+            results.append(result)
+            answered.set()
+
+        self.take(raw, answer)
+        await answered.wait()
+        return results[0]
+
+    def _decide(self, push: _Push) -> None:
+        """Decide envelopes until the turn is over, one needs layouts, or none is left."""
         turn_bytes = 0
-        for envelope in request.envelopes:
+        while push.envelopes:
             if turn_bytes > _TURN_BYTES:
-                await anyio.lowlevel.checkpoint()
-                turn_bytes = 0
+                self._delay(push, None)
+                return
+            envelope = push.envelopes.popleft()
             turn_bytes += len(envelope)
-            decision = self._ingest.decide(envelope, schemas)
+            decision = self._ingest.decide(envelope, push.schemas)
             if isinstance(decision, NewLayouts):
-                decision = await self._lay_out(decision, push)
+                self._delay(push, decision)
+                return
             self._act(decision, push)
         self._acknowledge_again(push)
-        for ticket in push.tickets.values():
-            if not ticket.done.is_set():
-                await ticket.done.wait()
-            self._report(ticket, push.draft)
-        return _result(push.draft)
+        self._settle_one(push)
+
+    def _delay(self, push: _Push, new: NewLayouts | None) -> None:
+        self._delayed.append((push, new))
+        self._more_delayed.set()
+
+    async def _decide_delayed(self) -> None:
+        """Go on with pushes whose turn was over, or that need what only the store can make: each a turn at a time."""
+        try:
+            while True:
+                while self._delayed:
+                    push, new = self._delayed[0]
+                    try:
+                        if new is not None:
+                            self._act(await self._lay_out(new, push), push)
+                        self._decide(push)
+                    except Exception:  # a bug that one push brings out must not stop the others
+                        _log.exception("push failed")
+                        self._settle_one(push)
+                    self._delayed.popleft()
+                    await anyio.lowlevel.checkpoint()
+                self._more_delayed = anyio.Event()
+                await self._more_delayed.wait()
+        finally:
+            for push, _ in self._delayed:  # they hear of what is stored; what is not mentioned comes again
+                self._settle_one(push)
+            self._delayed.clear()
 
     async def _lay_out(self, new: NewLayouts, push: _Push) -> Decision:
         """Have the store make what a batch needs, outside the event loop, and judge the batch by what is true then."""
@@ -153,7 +204,7 @@ class Collector:
             self._accept(decision, push)
         elif isinstance(decision, Pending):
             self._metrics.batches("duplicate").inc()
-            push.tickets[decision.number] = self._in_flight[decision.number]
+            self._await(push, decision.number, self._in_flight[decision.number])
         elif isinstance(decision, Duplicate):
             self._metrics.batches("duplicate").inc()
             push.repeated[number_of(decision.envelope.header)] = decision.envelope.header
@@ -174,8 +225,24 @@ class Collector:
             self._refuse(Refusal(header.epoch, header.seq, RefusalReason.QUOTA, str(error), wait_s), push.draft)
             return
         number = number_of(header)
-        self._in_flight[number] = push.tickets[number] = ticket
+        self._in_flight[number] = ticket
+        self._await(push, number, ticket)
         self._dedupe.accepted(accept.envelope)
+
+    def _await(self, push: _Push, number: Number, ticket: Ticket) -> None:
+        if number not in push.tickets:
+            push.tickets[number] = ticket
+            push.unsettled += 1
+            ticket.waiters.append(partial(self._settle_one, push))
+
+    def _settle_one(self, push: _Push) -> None:
+        """One thing less to wait for; after the last one the push is answered."""
+        push.unsettled -= 1
+        if push.unsettled:
+            return
+        for ticket in push.tickets.values():
+            self._report(ticket, push.draft)
+        push.answer(_result(push.draft))
 
     def _refuse(self, refusal: Refusal, draft: ReplyDraft) -> None:
         reason = refusal.reason.name.lower()

@@ -23,14 +23,18 @@ Entry = EnvelopeEntry | RowsEntry
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One entry on its way to the disk. When `done`, either `error` is set or it is durable (and has its `ack`)."""
+    """One entry on its way to the disk. Once `settled`, either `error` is set or it is durable (and has its `ack`).
+
+    `waiters` are called then, in the event loop; they must not raise.
+    """
 
     entry: Entry
     size_bytes: int
     accept: Accept | None = None
     ack: SignedAck | None = None
     error: StoreError | None = None
-    done: anyio.Event = field(default_factory=anyio.Event)
+    settled: bool = False
+    waiters: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Committer:
@@ -99,8 +103,9 @@ class Committer:
 
     async def commit(self, entry: Entry, size_bytes: int) -> None:
         """Return once the entry is durable. Raises StoreError or QuotaError when it is not stored."""
-        ticket = self.submit(entry, size_bytes)
-        await ticket.done.wait()
+        ticket, settled = self.submit(entry, size_bytes), anyio.Event()
+        ticket.waiters.append(settled.set)
+        await settled.wait()
         if ticket.error is not None:
             raise ticket.error
 
@@ -168,4 +173,7 @@ class Committer:
             for ticket in group:
                 self._waiting_bytes -= ticket.size_bytes
                 ticket.error = error
-                ticket.done.set()
+                ticket.settled = True
+        for ticket in group:
+            for wake in ticket.waiters:
+                wake()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from peerwatch.errors import ConfigError
 
@@ -41,6 +42,7 @@ def is_loopback_host(host: str) -> bool:
     return _is_loopback_ip(bare)
 
 
+@lru_cache(maxsize=256)  # asked at every push
 def _is_loopback_ip(text: str) -> bool:
     try:
         return ipaddress.ip_address(text).is_loopback

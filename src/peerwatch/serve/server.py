@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from peerwatch.serve.fast_lane import FastLane, Handler, LaneState
 from peerwatch.serve.gate import App
 from peerwatch.serve.tls import TlsFiles
 
@@ -34,14 +38,27 @@ class _Quiet(uvicorn.Server):
 
 
 class Server:
-    """Serves one application on one listening socket."""
+    """Serves one application on one listening socket.
 
-    def __init__(self, app: App, listener: socket.socket, tls: TlsFiles | None, *, drain_s: float = 3.0) -> None:
+    `fast` answers a few requests, by request line, before the application sees them; `loopback` as for the gate.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        listener: socket.socket,
+        tls: TlsFiles | None,
+        *,
+        drain_s: float = 3.0,
+        fast: Mapping[bytes, Handler] | None = None,
+        loopback: bool = True,
+    ) -> None:
         self._listener = listener
+        self._lane = LaneState(fast or {}, loopback, _KEEP_ALIVE_S, _MAX_CONNECTIONS)
         self._server = _Quiet(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=self._connection if fast else HttpToolsProtocol,  # type: ignore[arg-type]  # any that makes one
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -56,6 +73,11 @@ class Server:
                 ssl_keyfile=str(tls.key) if tls else None,
             )
         )
+
+    def _connection(self, **uvicorns: Any) -> FastLane:
+        """What uvicorn makes for each connection."""
+        state = uvicorns["server_state"]
+        return FastLane(self._lane, state.connections, partial(HttpToolsProtocol, **uvicorns))
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`, then finish what runs within the drain time."""
