@@ -13,12 +13,14 @@ from peerwatch.model import (
     Layout,
     Matcher,
     MatchOp,
+    Matrix,
     MetricType,
     Part,
     SampleMatrix,
     Series,
     SeriesSet,
 )
+from peerwatch.wire.packing import PackedMatrix, pack
 
 HOUR_MS = 3_600_000
 BASE_MS = 1_700_000_000_000 - 1_700_000_000_000 % (2 * HOUR_MS)
@@ -65,14 +67,14 @@ def encode(matrices: Sequence[SampleMatrix]) -> bytes:
     )
 
 
-def decode(raw: bytes) -> list[SampleMatrix]:
+def decode(raw: bytes) -> list[PackedMatrix]:
     parts = msgspec.msgpack.decode(raw, type=list[tuple[int, bytes, bytes, bytes | None]])
     result = []
     for rows, times, values, presence in parts:
         ticks = np.frombuffer(times, np.int64)
         shape = (rows, len(ticks))
         mask = None if presence is None else np.frombuffer(presence, np.bool_).reshape(shape)
-        result.append(SampleMatrix(ticks, np.frombuffer(values).reshape(shape), mask))
+        result.append(packed(SampleMatrix(ticks, np.frombuffer(values).reshape(shape), mask)))
     return result
 
 
@@ -80,7 +82,12 @@ def envelope(
     seq: int, *parts: tuple[Layout, SampleMatrix], sender: bytes = b"agent-1", root: bytes = b""
 ) -> EnvelopeEntry:
     raw = encode([m for _, m in parts])
-    return EnvelopeEntry(sender, 1, seq, raw, tuple(Part(layout, m) for layout, m in parts), root)
+    return EnvelopeEntry(sender, 1, seq, raw, tuple(Part(layout, packed(m)) for layout, m in parts), root)
+
+
+def packed(m: SampleMatrix) -> PackedMatrix:
+    """The matrix as it comes out of an envelope."""
+    return PackedMatrix.checked(pack(np.ascontiguousarray(m.values)), m.times_ms, m.presence, len(m.values))
 
 
 def named(metric: str) -> list[Matcher]:
@@ -110,7 +117,7 @@ def cells_of(found: SeriesSet) -> Cells:
     return result
 
 
-def put(model: Cells, layout: Layout, m: SampleMatrix) -> None:
+def put(model: Cells, layout: Layout, m: Matrix) -> None:
     """The rule of the store on a dictionary: of two values for a cell the larger bit pattern stays."""
     patterns = np.ascontiguousarray(m.values).view(np.uint64)
     for row, one in enumerate(layout.series):

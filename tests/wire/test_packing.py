@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError
-from peerwatch.wire.packing import pack, unpack
+from peerwatch.wire.packing import PackedMatrix, pack, unpack_all
 from tests.wire.strategies import values
+
+
+def packed(data: bytes, rows: int, ticks: int) -> PackedMatrix:
+    """Checked, at times that do not matter."""
+    return PackedMatrix.checked(data, np.arange(ticks), None, rows)
+
+
+def unpack(data: bytes, rows: int, ticks: int) -> np.ndarray:
+    """The values of one matrix."""
+    return packed(data, rows, ticks).values
 
 
 @given(values())
@@ -43,6 +53,15 @@ def test_many_ticks_come_back_too(row: np.ndarray, ticks: int, seed: int) -> Non
     matrix = np.repeat(row, ticks, axis=1)
     matrix[:, 1::3] = np.random.default_rng(seed).integers(-1000, 1000, matrix[:, 1::3].shape) / 100
     assert np.array_equal(unpack(pack(matrix), *matrix.shape).view(np.uint64), matrix.view(np.uint64))
+
+
+@given(st.lists(values(max_rows=4), min_size=1, max_size=5))
+def test_matrices_unpack_together_as_they_do_alone(matrices: list[np.ndarray]) -> None:
+    """Of any numbers of ticks, one after the other, time-major."""
+    rows = min(len(one) for one in matrices)
+    cut = [np.ascontiguousarray(one[:rows]) for one in matrices]
+    together = unpack_all([packed(pack(one), *one.shape) for one in cut])
+    assert np.array_equal(together.view(np.uint64), np.concatenate([one.T for one in cut]).copy().view(np.uint64))
 
 
 def test_counters_cost_few_bytes() -> None:

@@ -21,7 +21,7 @@ from peerwatch.collector.collector import Collector
 from peerwatch.errors import ConfigError, StoreError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.roster import AGENT, HUB
-from peerwatch.model import Clock, SampleMatrix, SystemClock
+from peerwatch.model import Clock, Matrix, SystemClock
 from peerwatch.serve.address import Address, parse_address
 from peerwatch.serve.credentials import Credentials, Scope
 from peerwatch.serve.gate import Gate
@@ -167,7 +167,7 @@ class _Decoder:
     def __init__(self) -> None:
         self._compressor = Compressor()
 
-    def __call__(self, raw: bytes) -> Sequence[SampleMatrix]:
+    def __call__(self, raw: bytes) -> Sequence[Matrix]:
         return [block.matrix for block in parse_envelope(raw).open(self._compressor)]
 
 

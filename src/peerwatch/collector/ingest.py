@@ -292,13 +292,13 @@ def _accept(verified: Verified, parts: tuple[Part, ...], newest_ms: int) -> Acce
     entry = EnvelopeEntry(header.sender, header.epoch, header.seq, raw, parts, envelope.run_root)
     size_bytes, samples = len(raw), 0
     for part in parts:
-        size_bytes += part.matrix.values.nbytes
         samples += part.matrix.sample_count
+        size_bytes += 8 * part.matrix.rows * len(part.matrix.times_ms)  # what its values will take
     return Accept(envelope, verified.member, entry, newest_ms, size_bytes, samples)
 
 
 def _check_rows(block: WireBlock, series: int, member: MemberState) -> None:
-    rows = len(block.matrix.values)
+    rows = block.matrix.rows
     if rows != series:
         raise DecodeError(f"{member.name}: block of {rows} rows, its schema has {series} series")
 

@@ -1,7 +1,7 @@
 """The nouns that travel: labels, series, batches, what a read returns. No I/O, no clock of their own."""
 
 from peerwatch.model.arrays import STALE, STALE_BITS, BoolArray, Float64Array, Int64Array, is_stale
-from peerwatch.model.batch import Batch, BatchBlock, SampleMatrix
+from peerwatch.model.batch import Batch, BatchBlock, Matrix, SampleMatrix
 from peerwatch.model.clock import Clock, SystemClock
 from peerwatch.model.entry import EnvelopeEntry, Layout, Part, RowsEntry
 from peerwatch.model.intervals import Marks, SeqIntervals
@@ -26,6 +26,7 @@ __all__ = [
     "Marks",
     "MatchOp",
     "Matcher",
+    "Matrix",
     "MetricType",
     "Part",
     "RowsEntry",

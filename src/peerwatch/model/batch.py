@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from peerwatch.model.arrays import BoolArray, Float64Array, Int64Array
 from peerwatch.model.series import Series
+
+
+class Matrix(Protocol):
+    """A SampleMatrix, or what becomes one when its values are asked for."""
+
+    @property
+    def times_ms(self) -> Int64Array:
+        """See SampleMatrix."""
+        ...
+
+    @property
+    def values(self) -> Float64Array:
+        """See SampleMatrix."""
+        ...
+
+    @property
+    def presence(self) -> BoolArray | None:
+        """See SampleMatrix."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many series."""
+        ...
+
+    @property
+    def sample_count(self) -> int:
+        """How many cells are present."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +49,11 @@ class SampleMatrix:
     times_ms: Int64Array
     values: Float64Array
     presence: BoolArray | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many series."""
+        return len(self.values)
 
     @property
     def sample_count(self) -> int:

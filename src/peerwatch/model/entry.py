@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from peerwatch.model.arrays import Int64Array
-from peerwatch.model.batch import SampleMatrix
+from peerwatch.model.batch import Matrix
 from peerwatch.model.series import Series
 
 
@@ -28,7 +28,7 @@ class Part:
     """Samples of one layout. The arrays belong to the store from `append` on: do not write to them again."""
 
     layout: Layout
-    matrix: SampleMatrix
+    matrix: Matrix
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from enum import IntEnum
 import numpy as np
 
 from peerwatch.errors import CorruptionError
-from peerwatch.model import BoolArray, EnvelopeEntry, Float64Array, Int64Array, RowsEntry, SampleMatrix
+from peerwatch.model import BoolArray, EnvelopeEntry, Float64Array, Int64Array, Matrix, RowsEntry, SampleMatrix
 from peerwatch.store.packing import MAX_UNZIPPED_BYTES, unzip, zip_bytes
+from peerwatch.wire.packing import PackedMatrix
 
 
 class RecordType(IntEnum):
@@ -122,12 +123,16 @@ def check_entry(entry: EnvelopeEntry | RowsEntry) -> None:
         _check_matrix(part.matrix, len(part.layout.series_ids))
 
 
-def check_shapes(matrices: Sequence[SampleMatrix], rows: Sequence[int]) -> bool:
+def check_shapes(matrices: Sequence[Matrix], rows: Sequence[int]) -> bool:
     """Whether each matrix has its number of rows."""
-    return len(matrices) == len(rows) and all(m.values.shape[0] == n for m, n in zip(matrices, rows, strict=True))
+    return len(matrices) == len(rows) and all(m.rows == n for m, n in zip(matrices, rows, strict=True))
 
 
-def _check_matrix(matrix: SampleMatrix, rows: int) -> None:
+def _check_matrix(matrix: Matrix, rows: int) -> None:
+    if isinstance(matrix, PackedMatrix):
+        if matrix.rows != rows:
+            raise ValueError(f"packed matrix of {matrix.rows} rows for a layout of {rows} series")
+        return
     times, values = matrix.times_ms, matrix.values
     shape = (rows, len(times))
     if times.dtype != np.int64 or values.dtype != np.float64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from peerwatch.model import Int64Array, Marks, SampleMatrix
+from peerwatch.model import Int64Array, Marks, Matrix
 from peerwatch.store.head import LayoutHead
 from peerwatch.store.provenance import Provenance, RunRoot
 
@@ -40,7 +40,7 @@ class Generation:
         beside = len(self.heads) * _HEAD_BYTES + len(self.provenance) * PROVENANCE_BYTES
         return beside + sum(head.size_bytes for head in self.heads.values())
 
-    def upsert(self, layout_id: int, series_ids: Int64Array, matrix: SampleMatrix) -> int:
+    def upsert(self, layout_id: int, series_ids: Int64Array, matrix: Matrix) -> int:
         """Put the cells in; returns how many bytes the head grew."""
         head = self.heads.get(layout_id)
         before = -_HEAD_BYTES

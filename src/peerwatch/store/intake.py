@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from peerwatch.errors import CorruptionError
-from peerwatch.model import EnvelopeEntry, Int64Array, Marks, RowsEntry, SampleMatrix
+from peerwatch.model import EnvelopeEntry, Int64Array, Marks, Matrix, RowsEntry, SampleMatrix
 from peerwatch.store.damage import Damage
 from peerwatch.store.dictionary import Dictionary
 from peerwatch.store.entry import (
@@ -24,7 +24,7 @@ from peerwatch.store.provenance import Provenance, RunRoot
 from peerwatch.store.record import Record
 from peerwatch.store.wal import Segment
 
-DecodeEnvelope = Callable[[bytes], Sequence[SampleMatrix]]
+DecodeEnvelope = Callable[[bytes], Sequence[Matrix]]
 _PROMISES_PER_WINDOW = 12  # ranges of series are widened ahead, so that most appends need not touch the index
 
 
@@ -39,7 +39,7 @@ class Intake:
         self.too_old = 0
         """Samples dropped because they are older than the horizon."""
 
-    def put(self, live: Generation, layout_id: int, matrix: SampleMatrix, horizon_ms: int) -> int:
+    def put(self, live: Generation, layout_id: int, matrix: Matrix, horizon_ms: int) -> int:
         """Upsert into the head; returns how many bytes it grew. Samples before the horizon are dropped and counted."""
         fresh = self._not_too_old(matrix, horizon_ms)
         if not len(fresh.times_ms):
@@ -65,19 +65,19 @@ class Intake:
         self._promised[layout_id] = (min(low, first_ms), max(high, last_ms + self._ahead_ms))
         self._dictionary.widen(series_ids, *self._promised[layout_id])
 
-    def _not_too_old(self, matrix: SampleMatrix, horizon_ms: int) -> SampleMatrix:
+    def _not_too_old(self, matrix: Matrix, horizon_ms: int) -> Matrix:
         times = matrix.times_ms
         if not len(times) or times[0] >= horizon_ms:
             return matrix
         start = int(np.searchsorted(times, horizon_ms))
-        presence = matrix.presence
-        old = SampleMatrix(times[:start], matrix.values[:, :start], None if presence is None else presence[:, :start])
+        values, presence = matrix.values, matrix.presence
+        old = SampleMatrix(times[:start], values[:, :start], None if presence is None else presence[:, :start])
         self.too_old += old.sample_count
-        return SampleMatrix(times[start:], matrix.values[:, start:], None if presence is None else presence[:, start:])
+        return SampleMatrix(times[start:], values[:, start:], None if presence is None else presence[:, start:])
 
 
 def provenance_of(
-    record: EnvelopeRecord | EnvelopeEntry, layouts: Sequence[int], matrices: Sequence[SampleMatrix]
+    record: EnvelopeRecord | EnvelopeEntry, layouts: Sequence[int], matrices: Sequence[Matrix]
 ) -> list[Provenance]:
     """One row per part that has samples."""
     rows = []

@@ -11,8 +11,9 @@ import numpy as np
 from peerwatch.errors import CorruptionError, LimitError
 from peerwatch.model import BoolArray, Float64Array, Int64Array, Labels, SeriesSet
 from peerwatch.store.block import Block, split_slots
-from peerwatch.store.cells import Columns, merge_row
+from peerwatch.store.cells import merge_row
 from peerwatch.store.damage import Damage
+from peerwatch.store.head import HeadView
 from peerwatch.store.tile import Tile
 
 
@@ -74,12 +75,13 @@ class Rows:
         self._times.append(times)
         self._values.append(values)
 
-    def add_columns(self, series_ids: Int64Array, columns: Columns) -> None:
+    def add_head(self, series_ids: Int64Array, head: HeadView) -> None:
         """What a head has; copies, so the head may go on."""
         wanted = self.wanted
         rows, ranks = wanted.find(series_ids)
         if not len(rows):
             return
+        columns = head.columns()
         low = int(np.searchsorted(columns.times_ms, wanted.start_ms))
         high = int(np.searchsorted(columns.times_ms, wanted.end_ms, "right"))
         times = columns.times_ms[low:high]

@@ -207,8 +207,8 @@ class Store:
         with self._view.reading(start_ms, end_ms) as (heads, blocks):
             for block in blocks:
                 rows.add_block(block, self._damage)
-            for series_ids, columns in heads:
-                rows.add_columns(series_ids, columns)
+            for series_ids, head in heads:
+                rows.add_head(series_ids, head)
         return rows.to_series_set()
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from peerwatch.model import Int64Array, Marks
 from peerwatch.store.block import Block
 from peerwatch.store.block_set import BlockSet
-from peerwatch.store.cells import Columns
 from peerwatch.store.generation import Generation
+from peerwatch.store.head import HeadView
 from peerwatch.store.retention import FOREVER_MS
 
-HeadColumns = tuple[Int64Array, Columns]
+HeadCells = tuple[Int64Array, HeadView]
 """Series of a head, and its cells."""
 
 
@@ -44,11 +44,11 @@ class View:
             self._horizon_ms = max(self._horizon_ms, horizon_ms)
 
     @contextmanager
-    def reading(self, start_ms: int, end_ms: int) -> Iterator[tuple[list[HeadColumns], list[Block]]]:
+    def reading(self, start_ms: int, end_ms: int) -> Iterator[tuple[list[HeadCells], list[Block]]]:
         """Everything that may have samples in the range, as of one moment."""
         with self.lock:
             heads = [
-                (head.series_ids, head.columns())
+                (head.series_ids, head.view())
                 for generation in (*self.frozen, self.live)
                 if generation.first_ms <= end_ms and generation.last_ms >= start_ms
                 for head in generation.heads.values()

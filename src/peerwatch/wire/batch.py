@@ -9,10 +9,10 @@ from hashlib import sha256
 import numpy as np
 
 from peerwatch.errors import DecodeError
-from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, SampleMatrix, Series
+from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, Matrix, Series
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
-from peerwatch.wire.packing import pack, unpack
+from peerwatch.wire.packing import PackedMatrix, pack
 from peerwatch.wire.schema import SCHEMA_ID_BYTES, Schema
 from peerwatch.wire.signed import parse_message
 
@@ -25,7 +25,7 @@ class WireBlock:
     """A block as it travels: the schema by name, the samples as a matrix."""
 
     schema_id: bytes
-    matrix: SampleMatrix
+    matrix: PackedMatrix
     job: str
     target: str
 
@@ -91,10 +91,7 @@ def _decode_block(block: pb.BatchBlock, limits: WireLimits) -> WireBlock:
     times = _decode_times(block.times, ticks)
     bits = block.presence
     presence = _decode_presence(bits, rows, ticks) if bits else None
-    values = unpack(block.columns, rows, ticks)
-    if presence is not None:
-        values[~presence] = 0.0
-    return WireBlock(schema_id, SampleMatrix(times, values, presence), job, target)
+    return WireBlock(schema_id, PackedMatrix.checked(block.columns, times, presence, rows), job, target)
 
 
 def _decode_times(raw: bytes, ticks: int) -> Int64Array:
@@ -118,19 +115,20 @@ def _decode_presence(raw: bytes, rows: int, ticks: int) -> BoolArray:
     return bits.reshape(rows, ticks).astype(np.bool_)
 
 
-def leaf_content(schema_digests: Sequence[bytes], matrices: Sequence[SampleMatrix]) -> bytes:
+def leaf_content(schema_digests: Sequence[bytes], matrices: Sequence[Matrix]) -> bytes:
     """What a batch's Merkle leaf hashes: per block the schema, times, presence and values, as numbers, not as sent.
 
     It can be made again from stored samples, so it proves a batch after its bytes were re-encoded (design.md).
     """
     hasher = sha256()
     for digest, matrix in zip(schema_digests, matrices, strict=True):
-        rows, ticks = matrix.values.shape
+        values = matrix.values
+        rows, ticks = values.shape
         hasher.update(digest + rows.to_bytes(4, "little") + ticks.to_bytes(4, "little"))
         hasher.update(matrix.times_ms.astype("<i8", copy=False).tobytes())
         if matrix.presence is None or matrix.presence.all():
-            hasher.update(b"\x00" + np.ascontiguousarray(matrix.values, "<f8").tobytes())
+            hasher.update(b"\x00" + np.ascontiguousarray(values, "<f8").tobytes())
         else:
             hasher.update(b"\x01" + np.packbits(matrix.presence, bitorder="little").tobytes())
-            hasher.update(np.where(matrix.presence, matrix.values, 0.0).astype("<f8", copy=False).tobytes())
+            hasher.update(np.where(matrix.presence, values, 0.0).astype("<f8", copy=False).tobytes())
     return hasher.digest()
