@@ -131,15 +131,15 @@ def stages(agent: Agent, authority: Authority) -> dict[str, float]:
     verifier = Verifier(agent.key.public)
     header = envelope.header
     run = ((header.seq, header.seq),)
-    bodies = [AckBody(header.fleet, header.sender, header.epoch, run, 1, 1) for _ in range(AGENTS)]
-    acks = sign_acks(authority.keys.signing, authority.member, bodies)
+    bodies = [AckBody(header.fleet, header.sender, header.epoch, run, 1) for _ in range(AGENTS)]
+    acks = sign_acks(authority.keys.signing, bodies)
     return {
         "request decode": median_us(lambda: decode_request(raw)),
         "envelope parse": median_us(lambda: parse_envelope(envelope_raw)),
         "verify": median_us(lambda: envelope.verify(verifier)),
         "open": median_us(lambda: envelope.open(box)),
-        "ack sign": median_us(lambda: sign_acks(authority.keys.signing, authority.member, bodies), 50) / AGENTS,
-        "reply encode": median_us(lambda: ReplyDraft(1, acks=acks[:1]).encode()),
+        "ack sign": median_us(lambda: sign_acks(authority.keys.signing, bodies), 50) / AGENTS,
+        "reply encode": median_us(lambda: ReplyDraft(1, authority.member, acks=acks[:1]).encode()),
     }
 
 

@@ -197,10 +197,9 @@ class Forger:
             "epoch": at.epoch,
             "runs": ((at.seq, at.seq + 100),),
             "roster_version": 1,
-            "hub_time_ms": EPOCH,
         }
         body = AckBody(**{**fields, **self.changes})  # type: ignore[arg-type]  # the fields are AckBody's
-        return ReplyDraft(EPOCH, acks=sign_acks(self.key, self.hub, [body])).encode()
+        return ReplyDraft(EPOCH, self.hub, acks=sign_acks(self.key, [body])).encode()
 
     async def membership(self) -> bytes:
         raise LinkError("no")
@@ -251,7 +250,7 @@ def test_an_ack_of_another_epoch_moves_nothing(world: World) -> None:
 
 
 def test_a_changed_ack_is_not_believed(world: World) -> None:
-    """One bit anywhere in body, signature or path."""
+    """One number or one bit: in its runs, signature or path."""
     world.produce(2)
     plain = world.link()
 
@@ -264,6 +263,8 @@ def test_a_changed_ack_is_not_believed(world: World) -> None:
             for ack in reply.acks:
                 if self.field == "path":
                     ack.path[0] = bytes([ack.path[0][0] ^ 1]) + ack.path[0][1:]
+                elif self.field == "runs":
+                    ack.runs[0].last += 1
                 else:
                     value = getattr(ack, self.field)
                     setattr(ack, self.field, value[:-1] + bytes([value[-1] ^ 1]))
@@ -273,7 +274,7 @@ def test_a_changed_ack_is_not_believed(world: World) -> None:
             return await plain.membership()
 
     assert _pending_after(world, plain)[0] == 0
-    for field in ("body", "signature", "path"):
+    for field in ("runs", "signature", "path"):
         world.produce(2)
         pending, bad = _pending_after(world, Changer(field))
         assert (pending, bad) == (2, 2)
@@ -342,7 +343,7 @@ class Refuser:
         self.seen: list[Position] = []
 
     async def push(self, request: bytes) -> bytes:
-        draft = ReplyDraft(EPOCH)
+        draft = ReplyDraft(EPOCH, b"")
         for at in positions(request):
             self.seen.append(at)
             draft.refusals.append(Refusal(at.epoch, at.seq, self.reason, "no"))
@@ -486,7 +487,7 @@ def test_something_on_the_way_may_take_smaller_requests_only(world: World) -> No
 def test_a_hub_that_says_nothing_is_tried_again(world: World) -> None:
     """An empty answer, and one that is none, are failures of the link."""
     world.produce(1)
-    answers = [b"", b"\xff", ReplyDraft(EPOCH, need_schemas=[b"unknown"]).encode()]
+    answers = [b"", b"\xff", ReplyDraft(EPOCH, b"", need_schemas=[b"unknown"]).encode()]
     plain = world.link()
 
     class Mute:
@@ -557,7 +558,7 @@ def test_a_hub_that_keeps_asking_is_not_sent_the_schema_in_a_loop(world: World) 
         async def push(self, request: bytes) -> bytes:
             asked.append(len(request))
             used = [Schema.of(what.blocks[0].series).id for what in world.sealed.values()]
-            return ReplyDraft(EPOCH, need_schemas=used).encode()
+            return ReplyDraft(EPOCH, b"", need_schemas=used).encode()
 
         async def membership(self) -> bytes:
             raise LinkError("no")

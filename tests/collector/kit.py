@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 from peerwatch.agent.seal import Sealed, Sealer
 from peerwatch.collector.collector import Collector, PushResult
 from peerwatch.collector.config import CollectorConfig
+from peerwatch.errors import SignatureError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.roster import AGENT
 from peerwatch.model import Batch, BatchBlock, Labels, MetricType, SampleMatrix, Series
@@ -20,6 +22,7 @@ from peerwatch.telemetry import CollectorRegistry
 from peerwatch.testing.clock import ManualClock
 from peerwatch.testing.sample_store import MemorySampleStore
 from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.ack import Ack
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header, seal
 from peerwatch.wire.identity import PrivateKey, Verifier
@@ -124,9 +127,15 @@ class Hub:
         reply = decode_reply(result.reply)
         verifier = Verifier(self.authority.keys.signing.public)
         for ack in reply.acks:
-            assert ack.hub == self.authority.member
-            ack.verify(verifier)
+            assert reply.hub == self.authority.member
+            assert any(self._is_for(ack, entry.member, verifier) for entry in self.authority.membership.roster)
         return reply
+
+    def _is_for(self, ack: Ack, sender: bytes, verifier: Verifier) -> bool:
+        with contextlib.suppress(SignatureError):
+            ack.verify(verifier, self.authority.fleet, sender)
+            return True
+        return False
 
     def metric(self, name: str, **labels: str) -> float:
         """A metric of the collector's, without its prefix; 0 where nothing was counted."""
@@ -135,9 +144,7 @@ class Hub:
 
 def acked(reply: PushReply) -> list[tuple[int, int]]:
     """(epoch, seq) of everything acknowledged, sorted."""
-    numbers = [
-        (ack.body.epoch, seq) for ack in reply.acks for first, last in ack.body.runs for seq in range(first, last + 1)
-    ]
+    numbers = [(ack.epoch, seq) for ack in reply.acks for first, last in ack.runs for seq in range(first, last + 1)]
     return sorted(numbers)
 
 

@@ -97,9 +97,9 @@ class _NotingLink:
     async def push(self, request: bytes) -> bytes:
         reply = await self._link.push(request)
         for ack in decode_reply(reply).acks:
-            for first, last in ack.body.runs:
+            for first, last in ack.runs:
                 for seq in range(first, last + 1):
-                    print(json.dumps(["acked", ack.body.epoch, seq, time.time()]), file=self._notes)
+                    print(json.dumps(["acked", ack.epoch, seq, time.time()]), file=self._notes)
         return reply
 
     async def membership(self) -> bytes:

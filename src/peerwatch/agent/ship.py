@@ -293,7 +293,7 @@ class Shipper:
         """Cross off what the hub signed for, put aside what it will not take. Raises LinkError when nothing came."""
         before = len(waiting)
         for ack in reply.acks:
-            await self._take_ack(ack, waiting)
+            await self._take_ack(ack, reply.hub, waiting)
         left = [] if needs_schemas else [position for position in sent if position in waiting]
         for refusal in _numbered(reply.refusals, left):
             await self._take_refusal(refusal, waiting)
@@ -304,29 +304,27 @@ class Shipper:
         first = reply.refusals[0]
         raise LinkError(f"hub took nothing: {first.message}", first.wait_s or None)
 
-    async def _take_ack(self, ack: Ack, waiting: set[Position]) -> None:
-        body = ack.body
+    async def _take_ack(self, ack: Ack, hub: bytes, waiting: set[Position]) -> None:
         try:
-            self._check_ack(ack)
+            self._check_ack(ack, hub)
         except SignatureError as error:
             self._metrics.batches("bad_ack")
             _log.error("ack not believed", reason=str(error))
             self._keeper.refresh()
             return
-        await _from_spool(self._reader.ack, body.epoch, body.runs)
-        acked = {one for one in waiting if any(one.epoch == body.epoch and a <= one.seq <= b for a, b in body.runs)}
+        await _from_spool(self._reader.ack, ack.epoch, ack.runs)
+        acked = {one for one in waiting if any(one.epoch == ack.epoch and a <= one.seq <= b for a, b in ack.runs)}
         waiting -= acked
         self._acked += len(acked)
         self._metrics.batches("acknowledged", len(acked))
         self.last_ack_ms = self._clock.now_ms()
-        self._keeper.heard_of(body.roster_version)
+        self._keeper.heard_of(ack.roster_version)
 
-    def _check_ack(self, ack: Ack) -> None:
-        if ack.body.fleet != self._membership.fleet or ack.body.sender != self._sender:
-            raise SignatureError("ack is for another fleet or sender")
-        if self._hub and ack.hub != self._hub:
-            raise SignatureError(f"ack is from hub {ack.hub.hex()[:64]}, expected {self._hub.hex()}")
-        ack.verify(self._membership.trust.hub_verifier(ack.hub, self._clock.now_ms()))
+    def _check_ack(self, ack: Ack, hub: bytes) -> None:
+        if self._hub and hub != self._hub:
+            raise SignatureError(f"ack is from hub {hub.hex()[:64]}, expected {self._hub.hex()}")
+        verifier = self._membership.trust.hub_verifier(hub, self._clock.now_ms())
+        ack.verify(verifier, self._membership.fleet, self._sender)
 
     async def _take_refusal(self, refusal: Refusal, waiting: set[Position]) -> None:
         reason, position = refusal.reason.name.lower(), Position(refusal.epoch, refusal.seq)

@@ -126,7 +126,8 @@ class Collector:
             self._metrics.junk.inc()
             raise
         schemas = PushedSchemas(request.schemas, self._schemas, self._compressor, limits)
-        self._decide(_Push(schemas, ReplyDraft(self._clock.now_ms()), answer, deque(request.envelopes)))
+        draft = ReplyDraft(self._clock.now_ms(), self._authority.member)
+        self._decide(_Push(schemas, draft, answer, deque(request.envelopes)))
 
     async def push(self, raw: bytes) -> PushResult:
         """`take`, for callers that wait. Cancelling the caller loses the answer, never the data."""
@@ -282,12 +283,12 @@ class Collector:
             self._committer.drop_marks(header.sender, epoch)
 
     def _sign(self, headers: Sequence[Header]) -> list[SignedAck]:
-        version, now_ms = self._authority.membership.roster.version, self._clock.now_ms()
+        version = self._authority.membership.roster.version
         bodies = [
-            AckBody(header.fleet, header.sender, header.epoch, ((header.seq, header.seq),), version, now_ms)
+            AckBody(header.fleet, header.sender, header.epoch, ((header.seq, header.seq),), version)
             for header in headers
         ]
-        return sign_acks(self._authority.keys.signing, self._authority.member, bodies)
+        return sign_acks(self._authority.keys.signing, bodies)
 
     def _report(self, ticket: Ticket, draft: ReplyDraft) -> None:
         if ticket.ack is not None:

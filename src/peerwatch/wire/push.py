@@ -58,6 +58,8 @@ class PushReply:
     need_schemas: tuple[bytes, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     hub_time_ms: int = 0
+    hub: bytes = b""
+    """The member id of the hub that says all this."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class ReplyDraft:
     """A reply in the making, on the hub. Owned by the request that it answers."""
 
     hub_time_ms: int
+    hub: bytes
     acks: list[pb.Ack] = field(default_factory=list)
     need_schemas: list[bytes] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -82,7 +85,11 @@ class ReplyDraft:
             for one in self.refusals
         ]
         return pb.PushReply(
-            acks=self.acks, need_schemas=self.need_schemas, refusals=refusals, hub_time_ms=self.hub_time_ms
+            acks=self.acks,
+            need_schemas=self.need_schemas,
+            refusals=refusals,
+            hub_time_ms=self.hub_time_ms,
+            hub=self.hub,
         ).SerializeToString()
 
 
@@ -164,6 +171,7 @@ def decode_reply(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> PushReply:
         need_schemas=tuple(reply.need_schemas),
         refusals=tuple(_refusal(one) for one in reply.refusals),
         hub_time_ms=reply.hub_time_ms,
+        hub=reply.hub,
     )
 
 

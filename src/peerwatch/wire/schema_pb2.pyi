@@ -185,35 +185,21 @@ class SeqRun(_message.Message):
     last: int
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
-class AckBody(_message.Message):
-    __slots__ = ("fleet", "sender", "epoch", "runs", "roster_version", "hub_time_ms")
-    FLEET_FIELD_NUMBER: _ClassVar[int]
-    SENDER_FIELD_NUMBER: _ClassVar[int]
+class Ack(_message.Message):
+    __slots__ = ("epoch", "runs", "roster_version", "path", "index", "signature")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
-    HUB_TIME_MS_FIELD_NUMBER: _ClassVar[int]
-    fleet: bytes
-    sender: bytes
-    epoch: int
-    runs: _containers.RepeatedCompositeFieldContainer[SeqRun]
-    roster_version: int
-    hub_time_ms: int
-    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[SeqRun, _Mapping]]] = ..., roster_version: _Optional[int] = ..., hub_time_ms: _Optional[int] = ...) -> None: ...
-
-class Ack(_message.Message):
-    __slots__ = ("body", "hub", "path", "index", "signature")
-    BODY_FIELD_NUMBER: _ClassVar[int]
-    HUB_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
-    body: bytes
-    hub: bytes
+    epoch: int
+    runs: _containers.RepeatedCompositeFieldContainer[SeqRun]
+    roster_version: int
     path: _containers.RepeatedScalarFieldContainer[bytes]
     index: int
     signature: bytes
-    def __init__(self, body: _Optional[bytes] = ..., hub: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ..., index: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, epoch: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[SeqRun, _Mapping]]] = ..., roster_version: _Optional[int] = ..., path: _Optional[_Iterable[bytes]] = ..., index: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("epoch", "seq_no", "reason", "message", "wait_ms")
@@ -230,16 +216,18 @@ class Refusal(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., seq_no: _Optional[int] = ..., reason: _Optional[_Union[RefusalReason, str]] = ..., message: _Optional[str] = ..., wait_ms: _Optional[int] = ...) -> None: ...
 
 class PushReply(_message.Message):
-    __slots__ = ("acks", "need_schemas", "refusals", "hub_time_ms")
+    __slots__ = ("acks", "need_schemas", "refusals", "hub_time_ms", "hub")
     ACKS_FIELD_NUMBER: _ClassVar[int]
     NEED_SCHEMAS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     HUB_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
     acks: _containers.RepeatedCompositeFieldContainer[Ack]
     need_schemas: _containers.RepeatedScalarFieldContainer[bytes]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     hub_time_ms: int
-    def __init__(self, acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., need_schemas: _Optional[_Iterable[bytes]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., hub_time_ms: _Optional[int] = ...) -> None: ...
+    hub: bytes
+    def __init__(self, acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., need_schemas: _Optional[_Iterable[bytes]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., hub_time_ms: _Optional[int] = ..., hub: _Optional[bytes] = ...) -> None: ...
 
 class HubCertificate(_message.Message):
     __slots__ = ("fleet", "hub", "signing_key", "not_before_ms", "expires_ms", "serial")
