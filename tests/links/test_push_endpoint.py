@@ -17,6 +17,9 @@ from peerwatch.errors import LinkError
 from peerwatch.fleet.invite import DEFAULT_LIFE_MS, Enrolment, Invite, sign_enrolment
 from peerwatch.fleet.membership import new_membership
 from peerwatch.links.https import HttpsConfig, HttpsLink
+from peerwatch.serve.address import Address
+from peerwatch.serve.listen import bind_tcp
+from peerwatch.serve.server import Server
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.identity import PrivateKey
 from peerwatch.wire.push import RefusalReason, decode_reply
@@ -257,3 +260,45 @@ def test_an_agent_ships_over_https(tmp_path: Path) -> None:
 
     _serve(world.hub, story, certificate)
     world.assert_all_stored_once()
+
+
+def test_the_fast_lane_says_the_same(tmp_path: Path) -> None:
+    """Junk, nothing, a good batch, a repeat, one too many for now, and who the hubs are: by both doors."""
+    told: dict[bool, list[tuple[int, object]]] = {}
+    for fast in (True, False):
+        hub = Hub(tmp_path / str(fast), max_bytes_per_s=10.0, burst_bytes=400)
+        agent = hub.agent()
+        first = agent.request(agent.seal())
+        bodies = [b"\xff\xff", b"", first, first, agent.request(agent.seal())]
+
+        async def story(hub: Hub = hub, bodies: list[bytes] = bodies, fast: bool = fast) -> None:
+            endpoint = PushEndpoint(hub.collector, hub.authority, 100_000)
+            listener = bind_tcp(Address("127.0.0.1", 0), "x", configured=True)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            server = Server(endpoint, listener, None, drain_s=1.0, fast=endpoint.fast() if fast else {})
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(server.run)
+                async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                    answers = [await client.post("/api/v1/push", content=body) for body in bodies]
+                    answers.append(await client.get("/api/v1/membership"))
+                server.stop()
+            assert all(("date" in one.headers) != fast for one in answers)  # which uvicorn adds
+            told[fast] = [(one.status_code, _gist(one)) for one in answers]
+
+        hub.run(story)
+    assert told[True] == told[False]
+    assert [status for status, _ in told[True]] == [400, 200, 200, 200, 429, 200]
+
+
+def _gist(response: httpx.Response) -> object:
+    """What an answer says, without what differs between two hubs."""
+    if response.status_code == 400:
+        return response.text
+    if response.url.path == "/api/v1/membership":
+        return len(response.content) > 100
+    reply = decode_reply(response.content)
+    return (
+        [(ack.epoch, ack.runs) for ack in reply.acks],
+        [refusal.reason for refusal in reply.refusals],
+        response.headers.get("retry-after"),
+    )

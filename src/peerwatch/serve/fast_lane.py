@@ -115,6 +115,10 @@ class FastLane(asyncio.Protocol):
         if not self._answering:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Close now: the answer that is due has not come within the time to drain."""
+        self._transport.abort()
+
     # ---- requests
 
     def _proceed(self) -> None:

@@ -82,9 +82,15 @@ class Server:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`, then finish what runs within the drain time."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._server.serve, [self._listener])
+            tasks.start_soon(self._serve)
             await self._server.up.wait()
             task_status.started()
+
+    async def _serve(self) -> None:
+        await self._server.serve([self._listener])
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, FastLane):  # uvicorn has given up waiting for it
+                connection.abort()
 
     def stop(self) -> None:
         """Accept nothing more and let `run` return."""
