@@ -59,14 +59,14 @@ class PushWriter:
         self._series = workload.series
         self._sealer = Sealer(member.fleet, member.id, member.signing, epoch=SystemClock().now_ms())
         self._compressor = Compressor()
-        self._told = False
+        self._told: set[bytes] = set()
 
     def requests(self, matrix: SampleMatrix, ticks: int) -> Iterator[list[bytes]]:
-        """For each run of `ticks` ticks its request; the agent's first one brings the schema."""
+        """For each run of `ticks` ticks its request; one that uses a new schema or baseline brings it."""
         for first in range(0, matrix.times_ms.size - ticks + 1, ticks):
             columns = slice(first, first + ticks)
             part = SampleMatrix(matrix.times_ms[columns], matrix.values[:, columns].copy())
             sealed = self._sealer.seal(Batch((BatchBlock(self._series, part),)), int(part.times_ms[-1]), None)
-            schemas = [] if self._told else list(sealed.schemas.values())
-            self._told = True
+            schemas = [record for name, record in sealed.schemas.items() if name not in self._told]
+            self._told.update(sealed.schemas)
             yield [encode_request([sealed.item.envelope], schemas, self._compressor)]

@@ -83,7 +83,7 @@ def run(
     ticks: int,
 ) -> None:
     clock = BenchClock()
-    store = Store.open(folder, StoreConfig(), clock=clock, decode_envelope=lambda raw: [], registry=CollectorRegistry())
+    store = Store.open(folder, StoreConfig(), clock=clock, decode_envelope=lambda raw, context: [], registry=CollectorRegistry())
     load = Workload(agents, hours * HOUR_MS // 5_000, START_MS + hours * HOUR_MS)
     per_flush = 600_000 // load.interval_ms
     flushes = hours * 6
@@ -159,7 +159,7 @@ def _any_of(series: tuple[Series, ...]) -> Matcher:
 def reopen(folder: Path, clock: BenchClock) -> None:
     def again() -> None:
         Store.open(
-            folder, StoreConfig(), clock=clock, decode_envelope=lambda raw: [], registry=CollectorRegistry()
+            folder, StoreConfig(), clock=clock, decode_envelope=lambda raw, context: [], registry=CollectorRegistry()
         ).close()
 
     print(f"reopen and close     {wall(again, 3):8.1f} ms")

@@ -19,7 +19,8 @@ from peerwatch.spool import Position, Spool, SpoolConfig, SpooledEnvelope
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.envelope import parse_envelope
-from tests.collector.kit import EPOCH, Agent, Hub, batch
+from peerwatch.wire.push import decode_request
+from tests.collector.kit import BOX, EPOCH, Agent, Hub, batch
 
 QUICK = ShipConfig(
     retry_first_s=0.001,
@@ -57,8 +58,8 @@ class Recorder:
         """Per request, whether each schema came whole or as a delta."""
         told = []
         for request in self.requests:
-            packed = pb.PushRequest.FromString(request).schemas
-            told.append([pb.SchemaRecord.FromString(one[4:]).WhichOneof("content") or "" for one in packed])
+            records = decode_request(request).schemas.unpack(BOX)
+            told.append([pb.SchemaRecord.FromString(one).WhichOneof("content") or "" for one in records])
         return told
 
 
@@ -196,15 +197,14 @@ class World:
         """Every sealed batch is in the store, bit for bit, and was stored exactly once."""
         sender = self.agent.sender
         assert self.hub.store.envelopes == {(sender, one.epoch, one.seq): 1 for one in self.sealed}
-        wanted = {
-            int(time_ms): int(bits)
-            for what in self.sealed.values()
-            for time_ms, bits in zip(
-                what.blocks[0].matrix.times_ms, what.blocks[0].matrix.values.view("u8")[0], strict=True
-            )
-        }
-        rows = {labels.get("row"): cells for labels, cells in self.hub.store.cells.items()}
-        assert rows == {"0": wanted}
+        wanted: dict[str, dict[int, int]] = {}
+        for what in self.sealed.values():
+            block = what.blocks[0]
+            times = block.matrix.times_ms.tolist()
+            for row, values in zip(block.series, block.matrix.values, strict=True):
+                cells = wanted.setdefault(row.labels.get("row") or "", {})
+                cells.update(zip(times, values.view("u8").tolist(), strict=True))
+        assert {labels.get("row"): cells for labels, cells in self.hub.store.cells.items()} == wanted
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -13,6 +13,7 @@ from peerwatch.errors import DecodeError, PeerError, QuotaError
 from peerwatch.model import Batch, BatchBlock, Labels, SampleMatrix, Series
 from peerwatch.spool import Position
 from peerwatch.wire import merkle
+from peerwatch.wire.baseline import decode_baseline
 from peerwatch.wire.batch import leaf_content
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Envelope, parse_envelope
@@ -178,3 +179,50 @@ def test_holes_are_sealed() -> None:
     made = Batch((BatchBlock(series({"a": "1"}, {"a": "2"}), matrix),))
     (block,) = _read(_sealer().seal(made, 0, None)).open(BOX)
     assert same_matrix(block.matrix, matrix)
+
+
+def _wide(number: int, rows: int = 40) -> Batch:
+    """A host's batch: constants, and counters that grow."""
+    start = np.arange(rows) * 1e9 + 0.5
+    grown = np.where(np.arange(rows) % 2, 0.0, 60.0)
+    return batch(
+        np.stack([start + grown * 2 * number, start + grown * (2 * number + 1)], axis=1).tolist(),
+        of=WIDE[:rows],
+        at_ms=EPOCH + 10_000 * number,
+    )
+
+
+WIDE = series(*({"row": str(row)} for row in range(40)))
+
+
+def test_from_the_second_batch_on_a_schema_has_a_baseline() -> None:
+    """Its record is beside the envelope, and the envelope is smaller by what does not change."""
+    sealer = _sealer()
+    sealed = [sealer.seal(_wide(number), 0, None) for number in range(4)]
+    assert [len(one.schemas) for one in sealed] == [1, 2, 2, 2]
+    assert sealed[1].item.schema_ids == sealed[3].item.schema_ids == tuple(sealed[1].schemas)
+    assert _read(sealed[0]).body_bytes - _read(sealed[3]).body_bytes > 3 * len(WIDE)  # of 4 to 5 bytes a first value
+    for number, one in enumerate(sealed):
+        known = {name: decode_baseline(record) for name, record in one.schemas.items() if name != WIDE_ID}
+        (block,) = _read(one).open(BOX, baseline_of=known.get)
+        assert same_matrix(block.matrix, _wide(number).blocks[0].matrix)
+
+
+WIDE_ID = Schema.of(WIDE).id
+
+
+def test_a_baseline_is_renewed() -> None:
+    """After 360 batches: by then counters have moved away from it."""
+    sealer = _sealer()
+    names = [sealer.seal(_wide(number), 0, None).item.schema_ids[1:] for number in range(363)]
+    assert names[0] == ()
+    assert len(set(names[1:361])) == 1 and len(set(names[361:])) == 1 and names[360] != names[361]
+
+
+def test_small_and_new_schemas_have_none() -> None:
+    """The name would cost more than it saves; a schema that comes once needs no help."""
+    sealer = _sealer()
+    assert all(len(sealer.seal(_wide(number, rows=31), 0, None).schemas) == 1 for number in range(3))
+    for number in range(3):
+        changing = batch([[1.0]] * 40, of=series(*({"row": str(row), "n": str(number)} for row in range(40))))
+        assert len(sealer.seal(changing, 0, None).schemas) == 1

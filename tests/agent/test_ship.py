@@ -21,7 +21,7 @@ from peerwatch.errors import DecodeError, LinkError
 from peerwatch.fleet.keys import load_key
 from peerwatch.fleet.membership import new_membership
 from peerwatch.fleet.trust import HUB_CERTIFICATE_LIFE_MS, HubCertificate, certify_hub
-from peerwatch.model import Labels, MetricType, Series
+from peerwatch.model import Batch, Labels, MetricType, Series
 from peerwatch.spool import Position
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.testing.flaky_link import FlakyLink
@@ -31,7 +31,7 @@ from peerwatch.wire.identity import PrivateKey
 from peerwatch.wire.push import Refusal, RefusalReason, ReplyDraft
 from peerwatch.wire.schema import Schema
 from tests.agent.ship_kit import QUICK, Broken, Recorder, World, positions, until
-from tests.collector.kit import EPOCH, batch
+from tests.collector.kit import EPOCH, batch, series
 
 MakeWorld = Callable[..., World]
 
@@ -68,7 +68,7 @@ def test_every_batch_arrives_exactly_once(
                     while remaining and (step := remaining.pop(0)) != "restart agent":
                         await _do(world, step)
                 world.restart_agent()
-            world.produce(2)
+            world.produce(2, _wide)
             flaky.trouble = False
             async with world.shipping(world.shipper(flaky)):
                 await until(lambda: world.reader.pending().count == 0)
@@ -79,9 +79,18 @@ def test_every_batch_arrives_exactly_once(
         world.spool.close()
 
 
+_WIDE = series(*({"row": str(row)} for row in range(40)))
+
+
+def _wide(number: int) -> Batch:
+    """Rows enough for a baseline, which the hub has to ask for."""
+    values = [[1e9 * row + number] for row in range(40)]
+    return batch(values, of=_WIDE, at_ms=EPOCH - 10**7 + 1000 * number)
+
+
 async def _do(world: World, step: str) -> None:
     if step == "produce":
-        world.produce(3)
+        world.produce(3, _wide)
     elif step == "restart hub":
         world.hub.collector.close()
     elif step == "kill hub":
@@ -524,6 +533,29 @@ def test_a_schema_is_sent_when_the_hub_asks(world: World) -> None:
     recorder = Recorder(world.link())
     _drain(world, recorder, again=3)
     assert recorder.schemas == [[], ["whole"], [], []]
+
+
+def test_a_baseline_is_sent_when_the_hub_asks(world: World) -> None:
+    """Once for all batches that are relative to it; a hub that has forgotten it asks again."""
+    recorder = Recorder(world.link())
+    shipper = world.shipper(recorder)
+
+    async def story() -> None:
+        for _ in range(4):
+            world.produce(1, _wide)
+            assert await shipper.drain(5.0) == 0
+        world.hub.collector.close()
+        await until(lambda: world.hub.metric("received_bytes_total") == 0)
+        world.produce(1, _wide)
+        assert await shipper.drain(5.0) == 0
+
+    world.tell(story)
+    assert recorder.schemas == [
+        *([], ["whole"]),  # the first batch is told in full
+        *([], ["baseline"], [], []),
+        *([], ["baseline"], ["whole"]),
+    ]
+    world.assert_all_stored_once()
 
 
 def test_a_changed_schema_is_told_as_a_change_and_then_whole(world: World) -> None:

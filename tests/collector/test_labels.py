@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from peerwatch.agent.seal import Sealed
 from peerwatch.model import Labels, Series
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.batch import encode_batch
@@ -215,6 +216,44 @@ def test_a_schema_must_hash_to_its_name(hub: Hub) -> None:
     (reply,) = hub.push(encode_request([sealed.item.envelope], [forged], BOX))
     assert only_refusal(reply).message.startswith("schema claims the name")
     assert hub.store.layouts_made == 0
+
+
+def _with_baseline(agent: Agent) -> tuple[Sealed, Sealed]:
+    """A batch that is told in full, and one that is relative to a baseline."""
+    rows = series(*({"row": str(row)} for row in range(40)))
+    first, second = (agent.seal(batch([[float(row)] for row in range(40)], of=rows)) for _ in range(2))
+    return first, second
+
+
+def test_an_unknown_baseline_is_asked_for(hub: Hub) -> None:
+    """Nothing is stored until it is there; then the store is given what it needs to read the batch again."""
+    agent = hub.agent()
+    first, second = _with_baseline(agent)
+    (name,) = second.schemas.keys() - first.schemas.keys()
+    replies = hub.push(agent.request(first), agent.request(second, schemas=False), agent.request(second))
+    assert (acked(replies[1]), replies[1].refusals, replies[1].need_schemas) == ([], (), (name,))
+    assert acked(replies[2]) == [(EPOCH, 1)]
+    assert hub.store.contexts == {name: second.schemas[name]}
+
+
+def test_a_baseline_must_hash_to_its_name(hub: Hub) -> None:
+    """It is not signed; the signed batch names the content. Nor can a schema stand in for it."""
+    agent = hub.agent()
+    first, second = _with_baseline(agent)
+    (name,) = second.schemas.keys() - first.schemas.keys()
+    forged = pb.SchemaRecord.FromString(second.schemas[name])
+    forged.baseline.columns = forged.baseline.columns[:-1] + b"\x07"
+    other = pb.SchemaRecord.FromString(first.schemas[next(iter(first.schemas))])
+    other.id = name
+    replies = hub.push(
+        agent.request(first),
+        encode_request([second.item.envelope], [forged.SerializeToString()], BOX),
+        encode_request([second.item.envelope], [other.SerializeToString()], BOX),
+        agent.request(second),
+    )
+    assert only_refusal(replies[1]).message.startswith("baseline claims the name")
+    assert only_refusal(replies[2]).message.endswith("is wanted as a baseline and holds none")
+    assert acked(replies[3]) == [(EPOCH, 1)]
 
 
 def test_schemas_that_nobody_needs_are_not_opened(hub: Hub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from zlib import crc32
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from peerwatch.errors import DiskFullError, StoreError
 from peerwatch.store.config import StoreConfig
+from peerwatch.store.entry import RecordType, decode_context
 from peerwatch.store.record import FILE_HEADER_BYTES, decode_file_header, encode_file_header, encode_record, scan
 from peerwatch.store.wal import Wal, read_segment, segment_numbers
 from tests.store.memory_disk import Fault, MemoryDisk
@@ -138,3 +140,36 @@ def test_a_segment_of_a_later_format_is_refused() -> None:
     disk.write(file, bytes(header) + crc32(header).to_bytes(4, "little") + bytes(20))
     with pytest.raises(StoreError, match="has format 2, this peerwatch reads up to 1"):
         read_segment(disk, FOLDER, 1)
+
+
+@pytest.mark.parametrize("kind", ["full", "error"])
+@pytest.mark.parametrize("at", range(1, 9))
+def test_every_segment_has_the_context_of_its_records(kind: str, at: int) -> None:
+    """Twice, before the first record that needs it, whichever operation failed before."""
+    disk = MemoryDisk(at)
+    wal = wal_of(disk, segment_bytes=200)
+    disk.fault = Fault(at, kind)
+    acknowledged = []
+    for number in range(8):
+        needs = [(b"even" if number % 2 else b"odd", b"content")]
+        with contextlib.suppress(StoreError):
+            wal.append([(1, [b"record %d" % number])], needs)
+            acknowledged.append(b"record %d" % number)
+    disk.cut_power()
+    assert len(acknowledged) >= 7
+    found = []
+    for number in segment_numbers(disk.names(FOLDER)):
+        segment = read_segment(disk, FOLDER, number)
+        assert segment.scan is not None
+        seen: list[bytes] = []
+        for record in segment.scan.records:
+            payload = bytes(record.payload)
+            if record.type == RecordType.CONTEXT:
+                name, content = decode_context(record.payload)
+                assert content == b"content"
+                seen.append(name)
+                continue
+            found.append(payload)
+            assert seen.count(b"even" if int(payload[-1:]) % 2 else b"odd") == 2
+        assert len(seen) == 2 * len(set(seen))
+    assert found == acknowledged

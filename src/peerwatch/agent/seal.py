@@ -7,10 +7,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from peerwatch.agent.baselines import Baselines
 from peerwatch.errors import DecodeError, QuotaError
 from peerwatch.model import Batch, Series
 from peerwatch.spool import Position, SpooledEnvelope
 from peerwatch.wire import merkle
+from peerwatch.wire.baseline import Baseline
 from peerwatch.wire.batch import decode_batch, encode_batch, leaf_content
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header, seal
@@ -26,7 +28,7 @@ _MAX_PLACES = 4_096  # targets whose last schema is remembered, and schemas that
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """An envelope for the spool, with the records of the schemas it uses."""
+    """An envelope for the spool, with the records of the schemas and baselines it uses."""
 
     item: SpooledEnvelope
     schemas: Mapping[bytes, bytes]
@@ -62,6 +64,7 @@ class Sealer:
         self._known_series = 0
         self._deltas: OrderedDict[bytes, tuple[bytes, bytes]] = OrderedDict()
         self._last_schema: OrderedDict[tuple[str, str], Schema] = OrderedDict()
+        self._baselines = Baselines()
         self._leaves: list[bytes] = []
         self._run_root = b""
 
@@ -71,8 +74,15 @@ class Sealer:
         Raises QuotaError or DecodeError for a batch that no hub would take (too large, labels that are none): it would
         only block the spool. Then no number is used and the next batch is not affected.
         """
+        for block in batch.blocks:
+            if len(block.series) != len(block.matrix.values):
+                raise DecodeError(f"block of {len(block.matrix.values)} rows for {len(block.series)} series")
         known = [self._entry(block.series) for block in batch.blocks]
-        body = self._encode(batch, known)
+        baselines = [
+            self._baselines.choose((one.schema.id, block.job, block.target), block.matrix)
+            for block, one in zip(batch.blocks, known, strict=True)
+        ]
+        body = self._encode(batch, known, baselines)
         position = Position(self._epoch, self._seq)
         lowest = position if floor is None else min(floor, position)
         header = Header(self._fleet, self._sender, self._epoch, self._seq, lowest.epoch, lowest.seq)
@@ -83,22 +93,20 @@ class Sealer:
         self._add_leaf(batch, [one.schema for one in known])
         self._seq += 1
         records = {one.schema.id: one.record for one in known}
+        records |= {one.id: one.record for one in baselines if one is not None}
         return Sealed(SpooledEnvelope(position, time_ms, raw, tuple(records)), records)
 
     def delta(self, schema_id: bytes) -> tuple[bytes, bytes] | None:
         """(base id, record) that tells this schema as a change of the one before it, where there is one."""
         return self._deltas.get(schema_id)
 
-    def _encode(self, batch: Batch, known: list[_Known]) -> bytes:
+    def _encode(self, batch: Batch, known: list[_Known], baselines: list[Baseline | None]) -> bytes:
         """The body, decoded once as a hub would: that costs some 50 us and keeps every hub's spool free of poison."""
-        for block in batch.blocks:
-            if len(block.series) != len(block.matrix.values):
-                raise DecodeError(f"block of {len(block.matrix.values)} rows for {len(block.series)} series")
         schemas = {id(one.series): one.schema for one in known}
-        body = encode_batch(batch, lambda series: schemas[id(series)])
+        body = encode_batch(batch, lambda series: schemas[id(series)], baselines)
         if len(body) > self._limits.max_body_bytes:
             raise QuotaError(f"batch body of {len(body)} bytes, limit {self._limits.max_body_bytes}")
-        decode_batch(body, self._limits)
+        decode_batch(body, self._limits, {one.id: one for one in baselines if one is not None}.get)
         return body
 
     def _entry(self, series: tuple[Series, ...]) -> _Known:

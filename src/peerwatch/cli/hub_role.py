@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -31,11 +31,13 @@ from peerwatch.serve.tls import TlsFiles, check_files, own_certificate
 from peerwatch.settings import Settings
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger, process_registry
+from peerwatch.wire.baseline import Baseline, BaselineCache, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
 
 _log = get_logger("hub")
 _MAINTENANCE_S = 1.0
+_MAX_BASELINE_ROWS = 4_000_000
 
 
 class HubRole:
@@ -166,9 +168,20 @@ def envelope_decoder() -> _Decoder:
 class _Decoder:
     def __init__(self) -> None:
         self._compressor = Compressor()
+        self._baselines = BaselineCache(_MAX_BASELINE_ROWS)
 
-    def __call__(self, raw: bytes) -> Sequence[Matrix]:
-        return [block.matrix for block in parse_envelope(raw).open(self._compressor)]
+    def __call__(self, raw: bytes, context: Mapping[bytes, bytes]) -> Sequence[Matrix]:
+        return [block.matrix for block in parse_envelope(raw).open(self._compressor, baseline_of=self._finder(context))]
+
+    def _finder(self, context: Mapping[bytes, bytes]) -> Callable[[bytes], Baseline | None]:
+        def find(name: bytes) -> Baseline | None:
+            found = self._baselines.get(name)
+            if found is None and name in context:
+                found = decode_baseline(context[name])
+                self._baselines.put(found)
+            return found
+
+        return find
 
 
 def _tls(settings: Settings, address: Address) -> TlsFiles | None:

@@ -27,12 +27,14 @@ from peerwatch.fleet.authority import Authority
 from peerwatch.model import Clock, Part, RowsEntry
 from peerwatch.telemetry import CollectorRegistry, get_logger
 from peerwatch.wire.ack import AckBody, SignedAck, sign_acks
+from peerwatch.wire.baseline import BaselineCache
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header
 from peerwatch.wire.push import Refusal, RefusalReason, ReplyDraft, decode_request
 
 _log = get_logger("collector")
 _TURN_BYTES = 128 << 10  # after so much of one request others get their turn: some 5 ms of work
+_MAX_BASELINE_ROWS = 4_000_000  # 36 MB; a baseline that was forgotten is asked for again
 _LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 
 
@@ -81,6 +83,7 @@ class Collector:
         self._clock = clock
         self._members = Members(authority.membership.roster, config, clock)
         self._schemas = SchemaCache()
+        self._baselines = BaselineCache(_MAX_BASELINE_ROWS)
         self._compressor = Compressor()
         self._dedupe = Dedupe(store.marks(), config.max_runs_per_sender)
         self._in_flight: dict[Number, Ticket] = {}
@@ -125,7 +128,7 @@ class Collector:
         except DecodeError:
             self._metrics.junk.inc()
             raise
-        schemas = PushedSchemas(request.schemas, self._schemas, self._compressor, limits)
+        schemas = PushedSchemas(request.schemas, self._schemas, self._baselines, self._compressor, limits)
         draft = ReplyDraft(self._clock.now_ms(), self._authority.member)
         self._decide(_Push(schemas, draft, answer, deque(request.envelopes)))
 

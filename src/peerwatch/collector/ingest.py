@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,8 @@ from peerwatch.collector.member import LayoutKey, MemberState, SenderLayout
 from peerwatch.collector.series_quota import fingerprints
 from peerwatch.errors import DecodeError, PeerError, SignatureError
 from peerwatch.model import Clock, EnvelopeEntry, Int64Array, Part, Series
-from peerwatch.wire.batch import WireBlock
+from peerwatch.wire.baseline import Baseline
+from peerwatch.wire.batch import MissingBaselineError, WireBlock
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Envelope, parse_envelope
 from peerwatch.wire.identity import peer_id
@@ -29,10 +31,14 @@ _CLONE_WAIT_S = 300.0
 
 
 class SchemaSource(Protocol):
-    """The schemas that came with a push, and those known from before."""
+    """The schemas and baselines that came with a push, and those known from before."""
 
-    def cost_bytes(self, schema_id: bytes) -> int:
-        """How many bytes `get` would have to open first."""
+    def cost_bytes(self, name: bytes) -> int:
+        """How many bytes `get` or `baseline` would have to open first."""
+        ...
+
+    def baseline(self, name: bytes) -> Baseline | None:
+        """The baseline of that name, or None. Raises DecodeError."""
         ...
 
     def get(self, schema_id: bytes) -> Schema | None:
@@ -77,7 +83,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class NeedSchemas:
-    """It cannot be understood without these schemas; nothing is stored yet."""
+    """It cannot be understood without these schemas or baselines; nothing is stored yet."""
 
     ids: tuple[bytes, ...]
 
@@ -194,7 +200,10 @@ class Ingest:
             return Pending(number_of(envelope.header))
         if verdict is not Verdict.NEW:
             raise self._bad_number(verdict, envelope, member)
-        blocks = envelope.open(self._compressor, self._config.limits)
+        try:
+            blocks = envelope.open(self._compressor, self._config.limits, partial(self._baseline, schemas, member))
+        except MissingBaselineError as missing:
+            return NeedSchemas((missing.name,))
         if envelope.run_root:
             _check_run_root(envelope, member)
         newest_ms = max([block.matrix.times_ms.item(-1) for block in blocks])
@@ -228,13 +237,20 @@ class Ingest:
             return NeedSchemas(tuple(missing))
         if wanted:
             return NewLayouts(verified, tuple(wanted.values()))
-        return _accept(verified, tuple(parts), newest_ms)
+        context = {block.baseline.id: block.baseline.record for block in blocks if block.baseline is not None}
+        return _accept(verified, tuple(parts), newest_ms, tuple(context.items()))
+
+    def _baseline(self, schemas: SchemaSource, member: MemberState, name: bytes) -> Baseline | None:
+        self._pay(schemas.cost_bytes(name), member)
+        return schemas.baseline(name)
 
     def _schema(self, schema_id: bytes, schemas: SchemaSource, member: MemberState) -> Schema | None:
-        cost_bytes = schemas.cost_bytes(schema_id)
+        self._pay(schemas.cost_bytes(schema_id), member)
+        return schemas.get(schema_id)
+
+    def _pay(self, cost_bytes: int, member: MemberState) -> None:
         if cost_bytes:
             self._check_rate(member, member.bucket.take(cost_bytes, self._clock.monotonic_s()))
-        return schemas.get(schema_id)
 
     def _wanted(self, key: LayoutKey, schema: Schema, member: MemberState) -> WantedLayout:
         """The series of a schema under this member's name, within its quota."""
@@ -286,10 +302,12 @@ class Ingest:
         return _RefusedError(RefusalReason.CLONED, message, _CLONE_WAIT_S)
 
 
-def _accept(verified: Verified, parts: tuple[Part, ...], newest_ms: int) -> Accept:
+def _accept(
+    verified: Verified, parts: tuple[Part, ...], newest_ms: int, context: tuple[tuple[bytes, bytes], ...]
+) -> Accept:
     envelope, raw = verified.envelope, verified.raw
     header = envelope.header
-    entry = EnvelopeEntry(header.sender, header.epoch, header.seq, raw, parts, envelope.run_root)
+    entry = EnvelopeEntry(header.sender, header.epoch, header.seq, raw, parts, envelope.run_root, context)
     size_bytes, samples = len(raw), 0
     for part in parts:
         samples += part.matrix.sample_count

@@ -1,9 +1,10 @@
-"""Schemas that the collector knows, and those of one push, looked at only when a verified batch needs them."""
+"""Schemas and baselines that the collector knows, and those of one push, looked at only when a batch needs them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
+from peerwatch.wire.baseline import Baseline, BaselineCache, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.limits import WireLimits
 from peerwatch.wire.push import PushedRecords
@@ -40,24 +41,44 @@ class SchemaCache:
 
 
 class PushedSchemas:
-    """The schema records of one push, behind the cache. A record is decompressed and read when its schema is asked for.
+    """The records of one push, behind the caches. A record is decompressed and read when what it holds is asked for.
 
-    They are unsigned: a schema is believed because its content hashes to the name that a signed batch gives it.
+    They are unsigned: a record is believed because its content hashes to the name that a signed batch gives it.
     """
 
-    def __init__(self, records: PushedRecords, cache: SchemaCache, compressor: Compressor, limits: WireLimits) -> None:
+    def __init__(
+        self,
+        records: PushedRecords,
+        cache: SchemaCache,
+        baselines: BaselineCache,
+        compressor: Compressor,
+        limits: WireLimits,
+    ) -> None:
         self._packed = records
         self._cache = cache
+        self._baselines = baselines
         self._compressor = compressor
         self._limits = limits
         self._records: dict[bytes, bytes] | None = None
         self._found: dict[bytes, Schema] = {}
 
-    def cost_bytes(self, schema_id: bytes) -> int:
-        """How many bytes `get` would have to open first."""
-        if self._records is not None or self._known(schema_id) is not None:
+    def cost_bytes(self, name: bytes) -> int:
+        """How many bytes `get` or `baseline` would have to open first."""
+        if self._records is not None or self._known(name) is not None or self._baselines.get(name) is not None:
             return 0
         return self._packed.size_bytes
+
+    def baseline(self, name: bytes) -> Baseline | None:
+        """The baseline of that name, or None. Raises DecodeError when the record of that name is not that baseline."""
+        known = self._baselines.get(name)
+        if known is not None:
+            return known
+        record = self._opened().pop(name, None)
+        if record is None:
+            return None
+        baseline = decode_baseline(record, self._limits)
+        self._baselines.put(baseline)
+        return baseline
 
     def get(self, schema_id: bytes) -> Schema | None:
         """The schema of that name, or None. Raises DecodeError when the record of that name is not that schema."""

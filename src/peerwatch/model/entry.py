@@ -33,7 +33,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeEntry:
-    """A verified batch. `raw` is the signed bytes exactly as they came; `run_root` an opaque signed blob."""
+    """A verified batch. `raw` is the signed bytes exactly as they came; `run_root` an opaque signed blob.
+
+    `context`: (name, content) of what `raw` cannot be read without; the same name always has the same content.
+    """
 
     sender: bytes
     epoch: int
@@ -41,6 +44,7 @@ class EnvelopeEntry:
     raw: bytes
     parts: tuple[Part, ...]
     run_root: bytes = b""
+    context: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class RecordType(IntEnum):
 
     ENVELOPE = 1
     ROWS = 2
+    CONTEXT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,18 @@ def decode_envelope_record(payload: memoryview) -> EnvelopeRecord:
         return EnvelopeRecord(sender, epoch, seq, root, layouts, bytes(payload[at + 8 * parts :]))
     except struct.error as error:
         raise CorruptionError(f"envelope record of {len(payload)} bytes is too short") from error
+
+
+def encode_context(name: bytes, content: bytes) -> bytes:
+    """The payload of what envelopes of this segment cannot be read without."""
+    return bytes((len(name),)) + name + content
+
+
+def decode_context(payload: memoryview) -> tuple[bytes, bytes]:
+    """(name, content). A payload that is cut short gives a name that nobody asks for."""
+    data = bytes(payload)
+    size = data[0] if data else 0
+    return data[1 : 1 + size], data[1 + size :]
 
 
 def encode_rows(entry: RowsEntry, series_ids: Sequence[Int64Array]) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from peerwatch.store.entry import (
     EnvelopeRecord,
     RecordType,
     check_shapes,
+    decode_context,
     decode_envelope_record,
     decode_rows,
     encode_envelope,
@@ -24,7 +25,10 @@ from peerwatch.store.provenance import Provenance, RunRoot
 from peerwatch.store.record import Record
 from peerwatch.store.wal import Segment
 
-DecodeEnvelope = Callable[[bytes], Sequence[Matrix]]
+Context = Mapping[bytes, bytes]
+"""By name, what envelopes cannot be read without."""
+
+DecodeEnvelope = Callable[[bytes, Context], Sequence[Matrix]]
 _PROMISES_PER_WINDOW = 12  # ranges of series are widened ahead, so that most appends need not touch the index
 
 
@@ -131,9 +135,10 @@ class Replay:
             gaps.append((segment.scan.good_end, segment.scan.size))
         for start, end in gaps:
             self._note("segment damaged", f"{segment.path} at {start} to {end}")
+        context = self._context(segment.scan.records)
         for record in segment.scan.records:
             try:
-                self._record(record, live)
+                self._record(record, live, context)
                 self.entries += 1
             except Exception as error:  # a decoder that fails on one record must not keep all others from coming back
                 self._note("record unreadable", f"{segment.path} at {record.offset}: {error!r}")
@@ -144,9 +149,20 @@ class Replay:
         self.damaged += 1
         self._damage.note(event, place)
 
-    def _record(self, record: Record, live: Generation) -> None:
+    def _context(self, records: Sequence[Record]) -> dict[bytes, bytes]:
+        """What the segment's envelopes need, wherever in it it was kept: each is there twice."""
+        context: dict[bytes, bytes] = {}
+        for record in records:
+            if record.type == RecordType.CONTEXT:
+                name, content = decode_context(record.payload)
+                context[name] = content
+        return context
+
+    def _record(self, record: Record, live: Generation, context: Context) -> None:
         if record.type == RecordType.ENVELOPE:
-            self._envelope(decode_envelope_record(record.payload), live)
+            self._envelope(decode_envelope_record(record.payload), live, context)
+        elif record.type == RecordType.CONTEXT:
+            return
         elif record.type == RecordType.ROWS:
             for part in decode_rows(record.payload):
                 layout_id = self._dictionary.layout_of_ids(part.series_ids)
@@ -156,10 +172,10 @@ class Replay:
         else:
             raise CorruptionError(f"record type {record.type} is unknown")
 
-    def _envelope(self, record: EnvelopeRecord, live: Generation) -> None:
+    def _envelope(self, record: EnvelopeRecord, live: Generation, context: Context) -> None:
         if self._seen.contains(record.sender, record.epoch, record.seq):
             return  # refused once, repeated by its sender: the same bytes twice
-        matrices = self._decode(record.raw)
+        matrices = self._decode(record.raw, context)
         rows = [self._rows_of(layout_id) for layout_id in record.layout_ids]
         if not check_shapes(matrices, rows):
             raise CorruptionError(f"envelope {record.epoch}/{record.seq} does not fit its layouts")

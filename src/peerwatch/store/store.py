@@ -124,8 +124,9 @@ class Store:
     ) -> Store:
         """Open or make the store in `folder`; replays the WAL.
 
-        `decode_envelope` gives the matrices of an envelope's `raw`, one per part, in order; it was verified before it
-        was stored. Raises StoreError when another process has the folder, or its format is newer than this program.
+        `decode_envelope` gives the matrices of an envelope's `raw`, one per part, in order, with its context by name;
+        it was verified before it was stored. Raises StoreError when another process has the folder, or its format is
+        newer than this program.
         """
         return cls(folder, config, clock=clock, decode_envelope=decode_envelope, registry=registry, disk=disk or Disk())
 
@@ -151,7 +152,8 @@ class Store:
                 layouts = [self._adopt(entry) for entry in entries]
                 self._dictionary.sync()
                 self._wal.append(
-                    [encode_entry(entry, ids, self._dictionary) for entry, ids in zip(entries, layouts, strict=True)]
+                    [encode_entry(entry, ids, self._dictionary) for entry, ids in zip(entries, layouts, strict=True)],
+                    [one for entry in entries if isinstance(entry, EnvelopeEntry) for one in entry.context],
                 )
             except StoreError:
                 self._metrics.refused.inc()

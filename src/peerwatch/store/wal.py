@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from peerwatch.errors import StoreError
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.disk import Disk, DiskFile
+from peerwatch.store.entry import RecordType, encode_context
 from peerwatch.store.record import (
     FILE_HEADER_BYTES,
     FORMAT_VERSION,
@@ -79,19 +80,26 @@ class Wal:
         self._salt = 0
         self._size = 0
         self._numbers: list[int] = []
+        self._context: set[bytes] = set()
 
     @property
     def next_number(self) -> int:
         """The number that the next new segment gets; numbers are never used twice."""
         return self._next_number
 
-    def append(self, records: Sequence[tuple[int, Sequence[bytes]]]) -> int:
+    def append(
+        self, records: Sequence[tuple[int, Sequence[bytes]]], context: Iterable[tuple[bytes, bytes]] = ()
+    ) -> int:
         """Make the records (type, payload pieces) durable with one write and one fsync; returns the bytes written.
 
-        Raises StoreError or DiskFullError; then none of them counts.
+        `context`: (name, content) of what records cannot be read without; a segment keeps each, twice in a row, so that
+        damage in one place costs none. Raises StoreError or DiskFullError; then none of the records counts.
         """
         file = self._file or self._start_segment()
         pieces: list[bytes] = []
+        new = {name: content for name, content in context if name not in self._context}
+        for name, content in new.items():
+            pieces += 2 * encode_record(RecordType.CONTEXT, [encode_context(name, content)], self._salt)
         for record_type, payload in records:
             pieces += encode_record(record_type, payload, self._salt)
         data = b"".join(pieces)
@@ -105,6 +113,7 @@ class Wal:
         except StoreError:
             self._abandon(file)
             raise
+        self._context.update(new)
         self._size += len(data)
         if self._size >= self._segment_bytes:
             self._finish(file)
@@ -158,6 +167,7 @@ class Wal:
 
     def _finish(self, file: DiskFile) -> None:
         self._file = None
+        self._context = set()
         self._close(file)
 
     def _discard(self, file: DiskFile) -> None:

@@ -18,13 +18,15 @@ class MemorySampleStore:
     """What the collector needs of a store, as a dictionary. Mutable; owned by the test that made it.
 
     Unbounded unless `max_cells` is given: past it `append` raises DiskFullError and stores nothing. `appends` holds the
-    number of entries of every append that was tried; `envelopes` how often each number was stored.
+    number of entries of every append that was tried; `envelopes` how often each number was stored; `contexts` what
+    came as their context.
     """
 
     def __init__(self, *, max_cells: int | None = None, horizon_ms: int = 0) -> None:
         self.cells: Cells = {}
         self.envelopes: dict[tuple[bytes, int, int], int] = {}
         self.run_roots: list[bytes] = []
+        self.contexts: dict[bytes, bytes] = {}
         self.origins: list[bytes] = []
         self.dropped_marks: list[tuple[bytes, int]] = []
         self.appends: list[int] = []
@@ -127,6 +129,7 @@ class MemorySampleStore:
                     times[time_ms] = max(bits, times.get(time_ms, 0))  # design.md 5: the larger pattern wins
 
     def _note(self, entry: EnvelopeEntry) -> None:
+        self.contexts.update(entry.context)
         number = (entry.sender, entry.epoch, entry.seq)
         self.envelopes[number] = self.envelopes.get(number, 0) + 1
         self._marks.add(*number)

@@ -11,6 +11,7 @@ import numpy as np
 from peerwatch.errors import DecodeError
 from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, Matrix, Series
 from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.baseline import BASELINE_ID_BYTES, Baseline
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
 from peerwatch.wire.packing import PackedMatrix, pack
 from peerwatch.wire.schema import SCHEMA_ID_BYTES, Schema
@@ -28,16 +29,36 @@ class WireBlock:
     matrix: PackedMatrix
     job: str
     target: str
+    baseline: Baseline | None = None
 
 
-def encode_batch(batch: Batch, schema_of: Callable[[tuple[Series, ...]], Schema]) -> bytes:
-    """The serialised Batch; `schema_of` names each block's series."""
+class MissingBaselineError(DecodeError):
+    """A block is relative to a baseline that the reader does not have: ask for it."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(f"block is relative to the unknown baseline {name.hex()}")
+        self.name = name
+
+
+BaselineOf = Callable[[bytes], Baseline | None]
+
+
+def encode_batch(
+    batch: Batch,
+    schema_of: Callable[[tuple[Series, ...]], Schema],
+    baselines: Sequence[Baseline | None] | None = None,
+) -> bytes:
+    """The serialised Batch; `schema_of` names each block's series, `baselines` what each block is relative to."""
+    chosen = baselines or [None] * len(batch.blocks)
     return pb.Batch(
-        blocks=[_encode_block(block, schema_of(block.series)) for block in batch.blocks]
+        blocks=[
+            _encode_block(block, schema_of(block.series), baseline)
+            for block, baseline in zip(batch.blocks, chosen, strict=True)
+        ]
     ).SerializeToString()
 
 
-def _encode_block(block: BatchBlock, schema: Schema) -> pb.BatchBlock:
+def _encode_block(block: BatchBlock, schema: Schema, baseline: Baseline | None) -> pb.BatchBlock:
     matrix = block.matrix
     rows, ticks = matrix.values.shape
     values, presence = matrix.values, b""
@@ -49,10 +70,11 @@ def _encode_block(block: BatchBlock, schema: Schema) -> pb.BatchBlock:
         rows=rows,
         ticks=ticks,
         times=matrix.times_ms.astype("<i8", copy=False).tobytes(),
-        columns=pack(values),
+        columns=pack(values, baseline.base if baseline else None),
         presence=presence,
         job=block.job,
         target=block.target,
+        baseline_id=baseline.id if baseline else b"",
     )
 
 
@@ -64,18 +86,23 @@ def _carry_forward(values: Float64Array, presence: BoolArray) -> Float64Array:
     return carried
 
 
-def decode_batch(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> list[WireBlock]:
-    """The blocks of a serialised Batch. Raises DecodeError; time and memory are linear in what `limits` allow."""
+def decode_batch(
+    body: bytes, limits: WireLimits = DEFAULT_LIMITS, baseline_of: BaselineOf = lambda _: None
+) -> list[WireBlock]:
+    """The blocks of a serialised Batch. Raises DecodeError; time and memory are linear in what `limits` allow.
+
+    `baseline_of` finds what blocks are relative to; MissingBaselineError names the first that it does not find.
+    """
     message = parse_message(pb.Batch, body)
     if not 0 < len(message.blocks) <= limits.max_blocks:
         raise DecodeError(f"batch of {len(message.blocks)} blocks, allowed are 1 to {limits.max_blocks}")
     cells = sum(block.rows * block.ticks for block in message.blocks)
     if cells > limits.max_cells:
         raise DecodeError(f"batch of {cells} cells, limit {limits.max_cells}")
-    return [_decode_block(block, limits) for block in message.blocks]
+    return [_decode_block(block, limits, baseline_of) for block in message.blocks]
 
 
-def _decode_block(block: pb.BatchBlock, limits: WireLimits) -> WireBlock:
+def _decode_block(block: pb.BatchBlock, limits: WireLimits, baseline_of: BaselineOf) -> WireBlock:
     rows, ticks = block.rows, block.ticks
     if not (0 < rows <= limits.max_series and 0 < ticks <= limits.max_ticks):
         raise DecodeError(
@@ -91,7 +118,18 @@ def _decode_block(block: pb.BatchBlock, limits: WireLimits) -> WireBlock:
     times = _decode_times(block.times, ticks)
     bits = block.presence
     presence = _decode_presence(bits, rows, ticks) if bits else None
-    return WireBlock(schema_id, PackedMatrix.checked(block.columns, times, presence, rows), job, target)
+    baseline = _baseline(block.baseline_id, baseline_of) if block.baseline_id else None
+    matrix = PackedMatrix.checked(block.columns, times, presence, rows, baseline.base if baseline else None)
+    return WireBlock(schema_id, matrix, job, target, baseline)
+
+
+def _baseline(name: bytes, baseline_of: BaselineOf) -> Baseline:
+    if len(name) != BASELINE_ID_BYTES:
+        raise DecodeError(f"baseline name of {len(name)} bytes, expected {BASELINE_ID_BYTES}")
+    found = baseline_of(name)
+    if found is None:
+        raise MissingBaselineError(name)
+    return found
 
 
 def _decode_times(raw: bytes, ticks: int) -> Int64Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from peerwatch.errors import DecodeError
 from peerwatch.wire import schema_pb2 as pb
-from peerwatch.wire.batch import WireBlock, decode_batch
+from peerwatch.wire.batch import BaselineOf, WireBlock, decode_batch
 from peerwatch.wire.compression import Codec, Compressor, Purpose, choose_codec
 from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
@@ -47,11 +47,16 @@ class Envelope:
         """Raise SignatureError unless `verifier`'s key signed exactly these bytes as a batch."""
         verifier.verify(Domain.BATCH.value + self.payload, self.signature)
 
-    def open(self, compressor: Compressor, limits: WireLimits = DEFAULT_LIMITS) -> list[WireBlock]:
-        """The blocks inside, decompressed within bounds. Raises DecodeError."""
+    def open(
+        self,
+        compressor: Compressor,
+        limits: WireLimits = DEFAULT_LIMITS,
+        baseline_of: BaselineOf = lambda _: None,
+    ) -> list[WireBlock]:
+        """The blocks inside, decompressed within bounds. Raises DecodeError, as `decode_batch` does."""
         if self.body_bytes > limits.max_body_bytes:
             raise DecodeError(f"batch body of {self.body_bytes} bytes, limit {limits.max_body_bytes}")
-        return decode_batch(compressor.decompress(self.body, self.codec, self.body_bytes), limits)
+        return decode_batch(compressor.decompress(self.body, self.codec, self.body_bytes), limits, baseline_of)
 
 
 def seal(key: PrivateKey, header: Header, body: bytes, compressor: Compressor, run_root: bytes = b"") -> bytes:

@@ -34,11 +34,25 @@ _FEW_TICKS = 16
 _PADDING = bytes(8)  # so that the last cell can be loaded as 8 bytes too
 
 
-def pack(values: Float64Array) -> bytes:
-    """`values` [n, k] as scales (n bytes), sizes (k * n bytes, tick by tick), then the bytes that count."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """One tick as scale codes and integers [rows]: what the first tick of a matrix may be packed relative to."""
+
+    scales: NDArray[np.uint8]
+    integers: NDArray[np.int64]
+
+
+def pack(values: Float64Array, base: Base | None = None) -> bytes:
+    """`values` [n, k] as scales (n bytes), sizes (k * n bytes, tick by tick), then the bytes that count.
+
+    With a `base` of as many rows, constants cost nothing and counters what they have grown by.
+    """
     scales, integers = _to_integers(np.ascontiguousarray(values))
     deltas = integers.copy()
     deltas[:, 1:] -= integers[:, :-1]
+    if base is not None:
+        deltas[:, 0] -= np.where(scales == base.scales, base.integers, 0)
+        scales = scales ^ base.scales
     zigzag = np.ascontiguousarray(((deltas << 1) ^ (deltas >> 63)).T).reshape(-1)
     sizes = np.searchsorted(_STEPS, zigzag.view(np.uint64), side="right").astype(np.uint8)
     kept = zigzag.astype("<i8", copy=False).view(np.uint8).reshape(-1, 8)[_BYTE_MASKS.take(sizes, axis=0)]
@@ -56,24 +70,32 @@ class PackedMatrix:
     presence: BoolArray | None
     rows: int
     data: bytes
+    base: Base | None = None
 
     @classmethod
-    def checked(cls, data: bytes, times_ms: Int64Array, presence: BoolArray | None, rows: int) -> PackedMatrix:
+    def checked(
+        cls, data: bytes, times_ms: Int64Array, presence: BoolArray | None, rows: int, base: Base | None = None
+    ) -> PackedMatrix:
         """Raises DecodeError unless `pack` can have made `data` from `rows` series and these ticks."""
+        if base is not None and len(base.scales) != rows:
+            raise DecodeError(f"block of {rows} rows, its baseline has {len(base.scales)}")
         cells = rows * len(times_ms)
         end = rows + cells
         if len(data) < end:
             raise DecodeError(
                 f"packed columns of {len(data)} bytes, a {rows} x {len(times_ms)} matrix needs {end} or more"
             )
-        if data[:rows].translate(None, _SCALE_CODES):
+        scales = data[:rows]
+        if base is not None:
+            scales = (np.frombuffer(scales, np.uint8) ^ base.scales).tobytes()
+        if scales.translate(None, _SCALE_CODES):
             raise DecodeError(f"scale code outside 0 to {len(_SCALES) - 1} and {_RAW}")
         if data[rows:end].translate(None, _SIZES):
             raise DecodeError(f"packed cell of {max(data[rows:end])} bytes, limit 8")
         total = int(np.add.reduce(np.frombuffer(data, np.uint8, cells, rows), dtype=np.int64))
         if end + total != len(data):
             raise DecodeError(f"packed columns hold {len(data) - end} bytes of cells, their sizes say {total}")
-        return cls(times_ms, presence, rows, data)
+        return cls(times_ms, presence, rows, data, base)
 
     @property
     def values(self) -> Float64Array:
@@ -94,12 +116,25 @@ def unpack_all(matrices: Sequence[PackedMatrix]) -> Float64Array:
 
     Absent cells hold anything. Time and memory are linear in the cells.
     """
-    parts = [_unpack_equal(list(group)) for _, group in groupby(matrices, lambda one: len(one.times_ms))]
+    alike = groupby(matrices, lambda one: (len(one.times_ms), id(one.base)))
+    parts = [_unpack_equal(list(group)) for _, group in alike]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _unpack_equal(matrices: Sequence[PackedMatrix]) -> Float64Array:
-    """`unpack_all` of matrices of one shape."""
+    """`unpack_all` of matrices of one shape and base."""
+    scales, integers = _integers(matrices)
+    return _to_floats(scales, integers).reshape(-1, matrices[0].rows)
+
+
+def base_of(matrix: PackedMatrix) -> Base:
+    """The first tick of a matrix, for others to be relative to."""
+    scales, integers = _integers([matrix])
+    return Base(scales[0], integers[0, 0])
+
+
+def _integers(matrices: Sequence[PackedMatrix]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Scale codes [matrices, rows] and scaled integers [matrices, ticks, rows] of matrices of one shape and base."""
     count, rows, ticks = len(matrices), matrices[0].rows, len(matrices[0].times_ms)
     end = rows + rows * ticks
     datas = [one.data for one in matrices]
@@ -107,8 +142,12 @@ def _unpack_equal(matrices: Sequence[PackedMatrix]) -> Float64Array:
     sizes = np.frombuffer(b"".join([data[rows:end] for data in datas]), np.uint8)
     integers = _unzigzag(_gather(b"".join([data[end:] for data in datas] + [_PADDING]), sizes))
     integers = integers.reshape(count, ticks, rows)
+    base = matrices[0].base
+    if base is not None:
+        scales = scales ^ base.scales
+        integers[:, 0] += np.where(scales == base.scales, base.integers, 0)
     _undo_deltas(integers)
-    return _to_floats(scales, integers).reshape(count * ticks, rows)
+    return scales, integers
 
 
 def _gather(cells: bytes, sizes: NDArray[np.uint8]) -> NDArray[np.uint64]:

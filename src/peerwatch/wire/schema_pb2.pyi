@@ -84,7 +84,7 @@ class Batch(_message.Message):
     def __init__(self, blocks: _Optional[_Iterable[_Union[BatchBlock, _Mapping]]] = ...) -> None: ...
 
 class BatchBlock(_message.Message):
-    __slots__ = ("schema_id", "rows", "ticks", "times", "columns", "presence", "job", "target")
+    __slots__ = ("schema_id", "rows", "ticks", "times", "columns", "presence", "job", "target", "baseline_id")
     SCHEMA_ID_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     TICKS_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class BatchBlock(_message.Message):
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_ID_FIELD_NUMBER: _ClassVar[int]
     schema_id: bytes
     rows: int
     ticks: int
@@ -101,7 +102,16 @@ class BatchBlock(_message.Message):
     presence: bytes
     job: str
     target: str
-    def __init__(self, schema_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., ticks: _Optional[int] = ..., times: _Optional[bytes] = ..., columns: _Optional[bytes] = ..., presence: _Optional[bytes] = ..., job: _Optional[str] = ..., target: _Optional[str] = ...) -> None: ...
+    baseline_id: bytes
+    def __init__(self, schema_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., ticks: _Optional[int] = ..., times: _Optional[bytes] = ..., columns: _Optional[bytes] = ..., presence: _Optional[bytes] = ..., job: _Optional[str] = ..., target: _Optional[str] = ..., baseline_id: _Optional[bytes] = ...) -> None: ...
+
+class Baseline(_message.Message):
+    __slots__ = ("rows", "columns")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    columns: bytes
+    def __init__(self, rows: _Optional[int] = ..., columns: _Optional[bytes] = ...) -> None: ...
 
 class Label(_message.Message):
     __slots__ = ("name", "value")
@@ -142,14 +152,16 @@ class SchemaDelta(_message.Message):
     def __init__(self, base: _Optional[bytes] = ..., removed: _Optional[_Iterable[int]] = ..., added_at: _Optional[_Iterable[int]] = ..., added: _Optional[_Iterable[_Union[SeriesDescriptor, _Mapping]]] = ...) -> None: ...
 
 class SchemaRecord(_message.Message):
-    __slots__ = ("id", "whole", "delta")
+    __slots__ = ("id", "whole", "delta", "baseline")
     ID_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     whole: Schema
     delta: SchemaDelta
-    def __init__(self, id: _Optional[bytes] = ..., whole: _Optional[_Union[Schema, _Mapping]] = ..., delta: _Optional[_Union[SchemaDelta, _Mapping]] = ...) -> None: ...
+    baseline: Baseline
+    def __init__(self, id: _Optional[bytes] = ..., whole: _Optional[_Union[Schema, _Mapping]] = ..., delta: _Optional[_Union[SchemaDelta, _Mapping]] = ..., baseline: _Optional[_Union[Baseline, _Mapping]] = ...) -> None: ...
 
 class RunRoot(_message.Message):
     __slots__ = ("fleet", "sender", "epoch", "first_seq", "last_seq", "root")
