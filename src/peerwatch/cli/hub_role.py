@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import psutil
-import typer
 from anyio.abc import TaskStatus
 
 import peerwatch
@@ -224,7 +223,7 @@ async def run_hub(settings: Settings, stop: anyio.Event) -> None:
     role = HubRole(settings, SystemClock(), process_registry(), samples_itself=False)
     async with anyio.create_task_group() as tasks:
         await tasks.start(role.run, stop)
-        typer.echo(f"peerwatch hub: {role.url}")
+        print(f"peerwatch hub: {role.url}", flush=True)
         if role.first_token:
-            typer.echo(f"credential (scope admin, shown only this once): {role.first_token}")
+            print(f"credential (scope admin, shown only this once): {role.first_token}", flush=True)
     role.close()
