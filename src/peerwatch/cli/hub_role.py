@@ -8,7 +8,6 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-import psutil
 from anyio.abc import TaskStatus
 
 import peerwatch
@@ -203,6 +202,8 @@ def _first_token(credentials: Credentials, address: Address) -> str:
 
 def _own_addresses(wildcard: str) -> list[str]:
     """This machine's addresses that others may reach, IPv4 first; loopback when it has no other."""
+    import psutil  # 1 MB that a hub on loopback need not have
+
     found: list[str] = []
     for addresses in psutil.net_if_addrs().values():
         found.extend(
