@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-_LOOK_S = 5.0
-_GROWN_BYTES = 8 << 20
-"""Growth worth a trim, which takes some 5 ms: less is ordinary work coming and going."""
-_GROWN_SHARE = 0.1
-"""The same for large processes: walking through their heap takes longer."""
+EVERY_S = 10.0
+"""A trim takes 0.1 to 10 ms, by how much lies free, and a busy hub some 5 ms more to take pages again. There is nothing
+that tells whether one is worth it: the C library counts what it has given back already as free, too."""
 _M_ARENA_MAX = -8  # malloc.h
-_STATM = Path("/proc/self/statm")
 
 
 def share_one_heap() -> None:
@@ -29,32 +25,18 @@ def share_one_heap() -> None:
         libc.mallopt(_M_ARENA_MAX, 1)
 
 
-async def keep_small() -> None:
-    """Give freed memory back whenever the process has grown, until cancelled."""
+async def keep_small(every_s: float = EVERY_S) -> None:
+    """Give freed memory back now and then, until cancelled."""
     libc = _glibc()
-    floor_bytes = 0
     while libc is not None:
-        await anyio.sleep(_LOOK_S)
-        if is_due(resident_bytes(), floor_bytes):
-            await anyio.to_thread.run_sync(libc.malloc_trim, 0)
-            floor_bytes = resident_bytes()
-        else:
-            floor_bytes = min(floor_bytes, resident_bytes())
-
-
-def is_due(now_bytes: int, floor_bytes: int) -> bool:
-    """Whether so much has been taken since the process was at its smallest that some of it may be free again."""
-    return now_bytes - floor_bytes > max(_GROWN_BYTES, _GROWN_SHARE * floor_bytes)
-
-
-def resident_bytes() -> int:
-    """Memory that this process has right now. Linux only."""
-    return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        await anyio.sleep(every_s)
+        await anyio.to_thread.run_sync(libc.malloc_trim, 0)
 
 
 def _glibc() -> ctypes.CDLL | None:
     """The C library, where it is glibc."""
-    if "CS_GNU_LIBC_VERSION" not in os.confstr_names or not _STATM.exists():
+    try:
+        version = os.confstr("CS_GNU_LIBC_VERSION")
+    except (OSError, ValueError):  # no other system or library knows the name
         return None
-    libc = ctypes.CDLL(None)
-    return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None
+    return ctypes.CDLL(None) if version else None

@@ -74,6 +74,7 @@ def _run_command(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Entry point: errors of ours are one line on standard error; 2 for the operator's mistakes, 1 for the rest."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts a thread per core, for what nobody here does
     try:
         _run_command(sys.argv[1:])
     except PeerwatchError as error:
