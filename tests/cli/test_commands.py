@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 
@@ -60,10 +60,11 @@ def _sample(
     names: Annotated[list[str] | None, Option("--name", help="d")] = None,
     quick: Annotated[bool, Option("--quick", help="e")] = False,
     start: Annotated[bool, Option("--start", help="f")] = True,
+    form: Annotated[Literal["json", "csv"], Option("--form", help="h")] = "csv",
     token: Annotated[str, Option("--token", help="g", envvar="PEERWATCH_TOKEN")] = "",
 ) -> None:
     """Say what came."""
-    print((place, number, share, names, quick, start, token))  # noqa: T201 - as commands do
+    print((place, number, share, names, quick, start, form, token))  # noqa: T201 - as commands do
 
 
 def _said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -78,9 +79,24 @@ def test_a_command_gets_its_parameters_in_their_types(
 ) -> None:
     """Numbers, paths, lists, switches; defaults where nothing is given, and the environment before those."""
     monkeypatch.setenv("PEERWATCH_TOKEN", "")
-    assert _said(capsys, "x") == str((Path("x"), None, 0.5, None, False, True, ""))
-    words = ["--number", "3", "--share", "1", "--name", "a", "x", "--name=b", "--quick", "--no-start", "--token", "t"]
-    assert _said(capsys, *words) == str((Path("x"), 3, 1.0, ["a", "b"], True, False, "t"))
+    assert _said(capsys, "x") == str((Path("x"), None, 0.5, None, False, True, "csv", ""))
+    words = [
+        "--number",
+        "3",
+        "--share",
+        "1",
+        "--name",
+        "a",
+        "x",
+        "--name=b",
+        "--quick",
+        "--no-start",
+        "--form",
+        "json",
+        "--token",
+        "t",
+    ]
+    assert _said(capsys, *words) == str((Path("x"), 3, 1.0, ["a", "b"], True, False, "json", "t"))
     monkeypatch.setenv("PEERWATCH_TOKEN", "from outside")
     assert _said(capsys, "x").endswith("'from outside')")
     assert _said(capsys, "x", "--token", "typed").endswith("'typed')")
@@ -90,6 +106,7 @@ def test_a_command_gets_its_parameters_in_their_types(
     ("words", "complaint"),
     [
         (["x", "--number", "three"], "--number: invalid int value: 'three'"),
+        (["x", "--form", "xml"], "--form: invalid choice: 'xml'"),
         (["x", "--num", "3"], "unrecognized arguments: --num 3"),
         ([], "required: PLACE"),
         (["x", "y"], "unrecognized arguments: y"),

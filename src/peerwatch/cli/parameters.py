@@ -25,7 +25,8 @@ class Argument:
 class Option:
     """A word that is told by its name. `envvar` is an environment variable that counts where it is not given.
 
-    The type says the rest: bool takes no value (and `--no-…` if its default is True), a list may be given again.
+    The type says the rest: bool takes no value (and `--no-…` if its default is True), a list may be given again, and
+    of a Literal one must be chosen.
     """
 
     name: str
@@ -68,13 +69,14 @@ def _declare_option(
         return
     if default:
         help_text += f" [default: {default}]"
-    converter = _converter(kind)
+    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else None
     given = os.environ.get(option.envvar, "") if option.envvar else ""
     parser.add_argument(
         option.name,
         dest=name,
-        metavar=option.metavar,
-        type=converter,
+        metavar=None if choices else option.metavar,  # else argparse shows what can be chosen
+        type=str if choices else _converter(kind),
+        choices=choices,
         action="append" if _is_list(kind) else "store",
         default=given or default,  # a text: the parser converts it as if it had been typed
         help=help_text,

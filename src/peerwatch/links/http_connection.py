@@ -70,7 +70,8 @@ class HttpConnection:
 
     async def close(self) -> None:
         """Give it back at once, also when cancelled."""
-        await anyio.aclose_forcefully(self._stream)
+        with anyio.CancelScope(shield=True):  # else what a frozen hub did not take would wait in memory for it
+            await self._stream.aclose()
 
 
 def _words(error: BaseException) -> str:
