@@ -22,13 +22,7 @@ from peerwatch.wire.push import decode_reply
 
 MOST_SAMPLES = 10_000  # of one remote-write request: the upper end of what senders of both projects use
 _FLUSH_MS = 600_000  # how much time of data a peerwatch hub keeps in memory, by default
-_PUSH_HEADERS = (
-    ("Accept", "*/*"),
-    ("Connection", "keep-alive"),
-    ("User-Agent", "peerwatch"),
-    ("Accept-Encoding", "identity"),
-    ("Content-Type", "application/x-protobuf"),
-)
+_PUSH_HEADERS = (("Content-Type", "application/x-protobuf"),)
 _WRITE_HEADERS = (
     ("User-Agent", "Prometheus/3.5.0"),
     ("Content-Encoding", "snappy"),

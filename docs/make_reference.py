@@ -5,6 +5,7 @@ What has no description in the code ends this program: nothing that users can to
 
 from __future__ import annotations
 
+import argparse
 import ast
 import dataclasses
 import difflib
@@ -17,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import typer.main
 
 from peerwatch.agent.config import AgentConfig
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.hub_app import HubApp
 from peerwatch.cli.hub_role import HubRole
-from peerwatch.cli.main import COMMANDS, make_app
+from peerwatch.cli.main import COMMANDS, make_parser
 from peerwatch.links.local import LocalLink
 from peerwatch.model import SystemClock
 from peerwatch.serve.gate import needed_scope
@@ -125,23 +125,30 @@ def _words(kind: Any) -> dict[str, str]:
 
 def command_list() -> str:
     """Every command with its arguments and options."""
-    group = typer.main.get_command(make_app())
-    return "\n\n".join(_command(f"peerwatch {name}", group.commands[name]) for name in COMMANDS)  # type: ignore[attr-defined]
+    chosen = _inner(make_parser())
+    return "\n\n".join(_command(f"peerwatch {name}", chosen[name]) for name in COMMANDS)
 
 
-def _command(name: str, command: Any) -> str:
-    inner = getattr(command, "commands", None)
+def _inner(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of a parser, by name."""
+    tables = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(tables[0]) if tables else {}
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> str:
+    inner = _inner(parser)
     if inner:
         return "\n\n".join(_command(f"{name} {key}", one) for key, one in inner.items())
-    if not command.help:
+    if not parser.description:
         raise UndocumentedError(f"{name} has no help")
-    words = [f"### `{name}`\n\n{command.help}\n"]
-    for parameter in command.params:
-        meaning = getattr(parameter, "help", "")
-        if not meaning:
-            raise UndocumentedError(f"{name} {parameter.name} has no help")
-        title = ", ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.name.upper()
-        words.append(f"- `{title}`: {' '.join(meaning.split())}")
+    words = [f"### `{name}`\n\n{parser.description}\n"]
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        if not action.help:
+            raise UndocumentedError(f"{name} {action.dest} has no help")
+        title = ", ".join(action.option_strings) or str(action.metavar)
+        words.append(f"- `{title}`: {' '.join(action.help.replace('%%', '%').split())}")
     return "\n".join(words)
 
 

@@ -10,7 +10,6 @@ import dataclasses
 import os
 import re
 import socket
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -133,13 +132,22 @@ def _file_name(file: Path | None) -> str:
 def _from_file(file: Path | None) -> dict[str, object]:
     path = file or Path(_FILE)
     try:
-        with path.open("rb") as stream:
-            return dict(_flatten(Settings, tomllib.load(stream), ""))
+        content = path.read_text("utf-8")
     except FileNotFoundError:
         if file is not None:
             raise ConfigError(f"{file}: there is no such file") from None
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return dict(_flatten(Settings, _parsed(path, content), ""))
+
+
+def _parsed(path: Path, content: str) -> dict[str, Any]:
+    import tomllib  # memory that an agent without a file saves
+
+    try:
+        return tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -135,8 +135,10 @@ Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def served(reply: Reply) -> Iterator[str]:
+def served(reply: Reply, version: str = "HTTP/1.0") -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = version
+
         def do_GET(self) -> None:
             reply(self)
 
@@ -223,5 +225,80 @@ def test_nobody_there_is_a_link_error() -> None:
     """A refused connection is an answer, not an exception of the HTTP client."""
     with served(page(b"")) as url:
         pass
-    with pytest.raises(LinkError, match="ConnectError"):
+    with pytest.raises(LinkError, match="ConnectionRefusedError"):
         HttpGetter(url, SystemClock(), timeout_s=1, limit_bytes=10).get({})
+
+
+def test_a_connection_is_kept_and_replaced_when_the_target_closed_it() -> None:
+    """One for many scrapes; a target that closes is asked again over a new one."""
+    ports: list[int] = []
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        ports.append(handler.client_address[1])
+        page(b"a 1\n")(handler)
+        if len(ports) == 3:
+            handler.close_connection = True  # without having said so
+
+    with served(reply, "HTTP/1.1") as url:
+        getter = HttpGetter(url, SystemClock(), timeout_s=5, limit_bytes=1000)
+        assert [getter.get({})[0] for _ in range(5)] == [b"a 1\n"] * 5
+        getter.close()
+    assert len(set(ports[:3])) == 1 and len(set(ports[3:])) == 1 and len(set(ports)) == 2
+
+
+def test_a_page_that_breaks_off_is_refused() -> None:
+    """Half a page would end the series of the other half."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "10")
+        handler.end_headers()
+        handler.wfile.write(b"a 1\n")
+
+    with pytest.raises(LinkError, match="connection closed 6 bytes before the end"):
+        got(reply)
+
+
+def test_a_page_in_chunks() -> None:
+    """As most exporters send larger ones."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"2\r\na \r\n2\r\n1\n\r\n0\r\n\r\n")
+
+    with served(reply, "HTTP/1.1") as url:
+        getter = HttpGetter(url, SystemClock(), timeout_s=5, limit_bytes=1000)
+        assert [getter.get({})[0] for _ in range(2)] == [b"a 1\n"] * 2
+        getter.close()
+
+
+def test_secrets_do_not_follow_a_redirect_to_another_address() -> None:
+    """Within the same address they do."""
+    seen: list[tuple[str, str | None]] = []
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        seen.append((handler.path, handler.headers["Authorization"]))
+        page(b"a 1\n")(handler)
+
+    with served(reply) as other:
+
+        def redirect(handler: BaseHTTPRequestHandler) -> None:
+            seen.append((handler.path, handler.headers["Authorization"]))
+            page(b"", 302, Location="/moved?x=1" if handler.path == "/metrics" else other)(handler)
+
+        with served(redirect) as url:
+            named = url.replace("http://", "http://me:se%20cret@")
+            getter = HttpGetter(named, SystemClock(), timeout_s=5, limit_bytes=1000)
+            assert getter.get({"Accept": "*/*"})[0] == b"a 1\n"
+            getter.close()
+    basic = "Basic bWU6c2UgY3JldA=="
+    assert seen == [("/metrics", basic), ("/moved?x=1", basic), ("/metrics", None)]
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[", "gopher://x/", "http://"])
+def test_a_redirect_leads_nowhere_but_to_http(location: str) -> None:
+    """And one that is no URL is a failed scrape."""
+    with pytest.raises(LinkError):
+        got(page(b"", 302, Location=location))

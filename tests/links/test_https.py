@@ -133,7 +133,7 @@ def test_a_hub_on_this_machine_may_speak_plain_http(url: str) -> None:
 
     async def main() -> None:
         async with HttpsLink(url, config=QUICK) as link:
-            with pytest.raises(LinkError, match="ConnectError"):
+            with pytest.raises(LinkError, match="cannot connect"):
                 await link.push(b"")
 
     anyio.run(main)
@@ -147,7 +147,7 @@ def test_a_slow_hub_is_left_within_the_deadline(certificate: Certificate, trickl
 
     async def story(link: HttpsLink) -> None:
         started = time.monotonic()
-        with pytest.raises(LinkError, match=r"no whole answer within 0\.2 s|ReadTimeout"):
+        with pytest.raises(LinkError, match=r"no whole answer within 0\.2 s"):
             await link.push(b"p")
         assert time.monotonic() - started < 2.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import anyio
-import typer
 
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
@@ -45,9 +44,9 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
-            typer.echo(f"peerwatch agent {entry.name}: delivering to {hub.addresses[0]}")
+            print(f"peerwatch agent {entry.name}: delivering to {hub.addresses[0]}", flush=True)
             if role.metrics_url:
-                typer.echo(f"metrics for a Prometheus that pulls: {role.metrics_url}")
+                print(f"metrics for a Prometheus that pulls: {role.metrics_url}", flush=True)
         role.close()
 
 

@@ -6,8 +6,6 @@ import json as jsonlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
 
@@ -28,7 +26,7 @@ def agents(
     with HubClient(url, settings.folder, token, ca) as hub:
         rows = hub.get("/api/v1/agents")["data"]
     if json:
-        typer.echo(jsonlib.dumps(rows))
+        print(jsonlib.dumps(rows))
         return
     from rich.console import Console  # tables for people; a lean agent does without
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from peerwatch.cli import options
+from peerwatch.cli.parameters import Option
 from peerwatch.store.fsck import fsck as check
 
 
 def fsck(
-    repair: Annotated[bool, typer.Option("--repair", help="Set aside what is damaged; delete nothing.")] = False,
+    repair: Annotated[bool, Option("--repair", help="Set aside what is damaged; delete nothing.")] = False,
     data: options.Data = None,
     config: options.Config = None,
 ) -> None:
@@ -19,12 +18,10 @@ def fsck(
     settings = options.settings_from(config, data=data)
     report = check(settings.folder / "store", repair=repair)
     for finding in report.findings:
-        typer.echo(f"{finding.path}: {finding.what}{f'; {finding.action}' if finding.action else ''}")
+        print(f"{finding.path}: {finding.what}{f'; {finding.action}' if finding.action else ''}")
     segments = f"{report.segments} WAL segments with {report.records} records"
     checked = f"{report.blocks} blocks, {segments}, {report.series} series"
-    typer.echo(
-        f"checked {checked}: {'nothing is damaged' if report.clean else f'{len(report.findings)} damaged places'}"
-    )
+    print(f"checked {checked}: {'nothing is damaged' if report.clean else f'{len(report.findings)} damaged places'}")
     if not report.clean and not repair:
-        typer.echo("set them aside with: peerwatch fsck --repair")
-    raise typer.Exit(0 if report.clean else 1)
+        print("set them aside with: peerwatch fsck --repair")
+    raise SystemExit(0 if report.clean else 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-import typer
 
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
@@ -21,8 +20,8 @@ def health(
     settings = options.settings_from(config, data=data)
     with HubClient(url, settings.folder, token, ca) as hub:
         status, text = hub.status("/health/ready")
-    typer.echo(text.strip() if json else _sentence(text))
-    raise typer.Exit(0 if status == 200 else 1)
+    print(text.strip() if json else _sentence(text))
+    raise SystemExit(0 if status == 200 else 1)
 
 
 def _sentence(text: str) -> str:

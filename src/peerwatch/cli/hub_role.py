@@ -8,8 +8,6 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-import psutil
-import typer
 from anyio.abc import TaskStatus
 
 import peerwatch
@@ -218,6 +216,8 @@ def _first_token(credentials: Credentials, address: Address) -> str:
 
 def _own_addresses(wildcard: str) -> list[str]:
     """This machine's addresses that others may reach, IPv4 first; loopback when it has no other."""
+    import psutil  # 1 MB that a hub on loopback need not have
+
     found: list[str] = []
     for addresses in psutil.net_if_addrs().values():
         found.extend(
@@ -238,7 +238,7 @@ async def run_hub(settings: Settings, stop: anyio.Event) -> None:
     role = HubRole(settings, SystemClock(), process_registry(), samples_itself=False)
     async with anyio.create_task_group() as tasks:
         await tasks.start(role.run, stop)
-        typer.echo(f"peerwatch hub: {role.url}")
+        print(f"peerwatch hub: {role.url}", flush=True)
         if role.first_token:
-            typer.echo(f"credential (scope admin, shown only this once): {role.first_token}")
+            print(f"credential (scope admin, shown only this once): {role.first_token}", flush=True)
     role.close()

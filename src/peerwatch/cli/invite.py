@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from typing import Annotated
-
-import typer
 
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.parameters import Option
 
 
 def invite(
-    name: Annotated[str, typer.Option("--name", help="What the machine will be called. [default: its host name]")] = "",
-    hours: Annotated[float, typer.Option("--expires", metavar="HOURS", help="How long the token is good for.")] = 24.0,
+    name: Annotated[str, Option("--name", help="What the machine will be called. [default: its host name]")] = "",
+    hours: Annotated[float, Option("--expires", metavar="HOURS", help="How long the token is good for.")] = 24.0,
     address: Annotated[
-        list[str] | None, typer.Option("--address", metavar="URL", help="How the machine reaches this hub.")
+        list[str] | None, Option("--address", metavar="URL", help="How the machine reaches this hub.")
     ] = None,
     data: options.Data = None,
     url: options.Url = "",
@@ -30,10 +30,10 @@ def invite(
     with HubClient(url, settings.folder, token, ca) as hub:
         answer = hub.post("/api/v1/admin/invites", asked)
     if json:
-        typer.echo(jsonlib.dumps(answer))
+        print(jsonlib.dumps(answer))
         return
-    typer.echo(answer["token"])
-    typer.echo(f"On the new machine, within {hours:g} h: peerwatch join TOKEN", err=True)
-    typer.echo(f"It will look for this hub at {', '.join(answer['addresses'])}", err=True)
+    print(answer["token"])
+    print(f"On the new machine, within {hours:g} h: peerwatch join TOKEN", file=sys.stderr)
+    print(f"It will look for this hub at {', '.join(answer['addresses'])}", file=sys.stderr)
     if all("127.0.0.1" in one or "localhost" in one for one in answer["addresses"]):
-        typer.echo("Only this machine reaches that. For others: peerwatch up --listen 0.0.0.0:9480", err=True)
+        print("Only this machine reaches that. For others: peerwatch up --listen 0.0.0.0:9480", file=sys.stderr)

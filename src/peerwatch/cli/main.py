@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-import typer
-
 from peerwatch import __version__
+from peerwatch.cli import parameters
 from peerwatch.errors import ConfigError, PeerwatchError
 
-# Each is a module of this package with a function, or a group of commands `app`, of the same name.
+# Each is a module of this package with a function, or a table `commands` of them, of the same name.
 COMMANDS = ("up", "hub", "agent", "invite", "join", "agents", "query", "health", "snapshot", "fsck", "token")
+_ABOUT = "Monitoring for fleets of servers and peer-to-peer networks. Start with: peerwatch up"
 
 
-def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+def make_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The command line with these commands."""
-    app = typer.Typer(
-        name="peerwatch",
-        help="Monitoring for fleets of servers and peer-to-peer networks. Start with: peerwatch up",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+    parser = argparse.ArgumentParser("peerwatch", description=_ABOUT, allow_abbrev=False)
+    parser.add_argument(
+        "--version", action="version", version=f"peerwatch {__version__}", help="Show the version and exit."
     )
-    app.callback()(_root)
+    parser.set_defaults(command=lambda: _show_help(parser))
+    chosen = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in names:
-        module = import_module(f"peerwatch.cli.{name}")
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
-        else:
-            app.command(name)(getattr(module, name))
-    return app
+        _add(chosen, name)
+    return parser
+
+
+def _add(chosen: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    module = import_module(f"peerwatch.cli.{name}")
+    table: dict[str, parameters.Command] | None = getattr(module, "commands", None)
+    if table is None:
+        _add_command(chosen, name, getattr(module, name))
+        return
+    about = str(module.ABOUT)
+    group = chosen.add_parser(name, help=about, description=about, allow_abbrev=False)
+    group.set_defaults(command=lambda: _show_help(group))
+    inner = group.add_subparsers(title="commands", metavar="COMMAND")
+    for key, command in table.items():
+        _add_command(inner, key, command)
+
+
+def _add_command(
+    chosen: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: parameters.Command
+) -> None:
+    about = parameters.first_line(command)
+    parameters.declare(command, chosen.add_parser(name, help=about, description=about, allow_abbrev=False))
+
+
+def _show_help(parser: argparse.ArgumentParser) -> None:
+    parser.print_help()
+    raise SystemExit(2)
 
 
 def wanted_commands(arguments: Sequence[str]) -> Sequence[str]:
@@ -44,22 +65,23 @@ def wanted_commands(arguments: Sequence[str]) -> Sequence[str]:
     return (first,) if first in COMMANDS else COMMANDS
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"peerwatch {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
-) -> None:
-    """Monitoring for fleets of servers and peer-to-peer networks. Start with: peerwatch up"""
+def _run_command(arguments: Sequence[str]) -> None:
+    try:
+        parameters.run(make_parser(wanted_commands(arguments)).parse_args(arguments))
+    finally:
+        sys.stdout.flush()  # while it can still be answered that nobody reads
 
 
 def run() -> None:
     """Entry point: errors of ours are one line on standard error; 2 for the operator's mistakes, 1 for the rest."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts a thread per core, for what nobody here does
     try:
-        make_app(wanted_commands(sys.argv[1:]))()
+        _run_command(sys.argv[1:])
     except PeerwatchError as error:
-        typer.echo(f"peerwatch: {error}", err=True)
+        print(f"peerwatch: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except BrokenPipeError:  # whoever reads has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

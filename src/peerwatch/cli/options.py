@@ -6,49 +6,44 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from peerwatch.cli.parameters import Option
 from peerwatch.errors import ConfigError
 from peerwatch.settings import Settings, load_settings
 
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="DIR", help="Data folder. [default: ~/.local/share/peerwatch]", show_default=False),
+    Option("--data", metavar="DIR", help="Data folder. [default: ~/.local/share/peerwatch]"),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--config",
         metavar="FILE",
         envvar="PEERWATCH_CONFIG",
         help="Settings file. [default: ./peerwatch.toml if it is there]",
-        show_default=False,
     ),
 ]
 Listen = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--listen",
         metavar="HOST:PORT",
         help="Where the hub listens. Anything but loopback means HTTPS and a credential. [default: 127.0.0.1:9480]",
-        show_default=False,
     ),
 ]
 Url = Annotated[
     str,
-    typer.Option("--url", metavar="URL", help="The hub to ask. [default: this machine's]", show_default=False),
+    Option("--url", metavar="URL", help="The hub to ask. [default: this machine's]"),
 ]
 Token = Annotated[
     str,
-    typer.Option("--token", metavar="TOKEN", envvar="PEERWATCH_TOKEN", help="Credential.", show_default=False),
+    Option("--token", metavar="TOKEN", envvar="PEERWATCH_TOKEN", help="Credential."),
 ]
-CaFile = Annotated[
-    str, typer.Option("--ca", metavar="FILE", help="Certificate (PEM) to trust at --url.", show_default=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+CaFile = Annotated[str, Option("--ca", metavar="FILE", help="Certificate (PEM) to trust at --url.")]
+Json = Annotated[bool, Option("--json", help="Print JSON, for programs.")]
 MetricsPort = Annotated[
     int | None,
-    typer.Option("--metrics-port", metavar="PORT", help="The agent's /metrics. [default: 9100]", show_default=False),
+    Option("--metrics-port", metavar="PORT", help="The agent's /metrics. [default: 9100]"),
 ]
 
 

@@ -6,10 +6,9 @@ import json as jsonlib
 import time
 from typing import Annotated, Any
 
-import typer
-
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.parameters import Argument, Option
 from peerwatch.errors import ConfigError
 
 _SPARK_POINTS = 60
@@ -17,9 +16,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def query(
-    expr: Annotated[str, typer.Argument(help="PromQL, for example 'node_load1'.")],
+    expr: Annotated[str, Argument(help="PromQL, for example 'node_load1'.")],
     range_: Annotated[
-        str, typer.Option("--range", metavar="1h", help="The last so much time, with a sparkline per series.")
+        str, Option("--range", metavar="1h", help="The last so much time, with a sparkline per series.")
     ] = "",
     data: options.Data = None,
     url: options.Url = "",
@@ -33,7 +32,7 @@ def query(
     with HubClient(url, settings.folder, token, ca) as hub:
         answer = _ask(hub, expr, range_)
     if json:
-        typer.echo(jsonlib.dumps(answer["data"]))
+        print(jsonlib.dumps(answer["data"]))
     else:
         from peerwatch.cli.answer_table import print_answer  # tables for people; a lean agent does without
 

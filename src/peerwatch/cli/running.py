@@ -1,4 +1,4 @@
-"""Running: the frame of every long-running role: logs, event loop, signals."""
+"""Running: the frame of every long-running role: logs, event loop, memory, signals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import stamina.instrumentation
 
+from peerwatch.cli.heap import keep_small, share_one_heap
 from peerwatch.cli.stopping import watch_signals
 from peerwatch.errors import PeerwatchError
 from peerwatch.settings import LogConfig
@@ -25,6 +26,7 @@ def run_role(log: LogConfig, main: Callable[[anyio.Event], Awaitable[None]], *, 
     `uvloop` is for hubs: it halves the cost of a request, and an agent that makes one in ten seconds saves its memory.
     An error of ours that ends it is raised as itself, however many task groups it went through.
     """
+    share_one_heap()
     json = log.format == "json" or (log.format == "auto" and not sys.stderr.isatty())
     configure_logging(log.level, json=json)
     configure_metrics()
@@ -41,6 +43,7 @@ async def _framed(main: Callable[[anyio.Event], Awaitable[None]]) -> None:
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         await tasks.start(watch_signals, stop)
+        tasks.start_soon(keep_small)
         await main(stop)
         tasks.cancel_scope.cancel()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.parameters import Argument
 
 
 def snapshot(
-    target: Annotated[Path, typer.Argument(help="A new folder on the hub's machine, on the same file system.")],
+    target: Annotated[Path, Argument(help="A new folder on the hub's machine, on the same file system.")],
     data: options.Data = None,
     url: options.Url = "",
     token: options.Token = "",
@@ -23,4 +22,4 @@ def snapshot(
     settings = options.settings_from(config, data=data)
     with HubClient(url, settings.folder, token, ca) as hub:
         answer = hub.post("/api/v1/admin/snapshot", {"target": str(target.resolve())})
-    typer.echo(f"snapshot written to {answer['target']}")
+    print(f"snapshot written to {answer['target']}")

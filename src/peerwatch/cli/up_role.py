@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import anyio
-import typer
 
 from peerwatch.agent.config import AgentConfig
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
@@ -57,9 +56,9 @@ def every_tick(settings: Settings) -> AgentConfig:
 
 
 def _greet(hub: HubRole, agent: AgentRole) -> None:
-    typer.echo(f"peerwatch is watching this machine: {hub.url}")
+    print(f"peerwatch is watching this machine: {hub.url}", flush=True)
     if agent.metrics_url:
-        typer.echo(f"metrics for a Prometheus that pulls: {agent.metrics_url}")
+        print(f"metrics for a Prometheus that pulls: {agent.metrics_url}", flush=True)
     if hub.first_token:
-        typer.echo(f"credential (scope admin, shown only this once): {hub.first_token}")
-    typer.echo("add a machine: peerwatch invite · ask: peerwatch query 'up' · stop: Ctrl-C")
+        print(f"credential (scope admin, shown only this once): {hub.first_token}", flush=True)
+    print("add a machine: peerwatch invite · ask: peerwatch query 'up' · stop: Ctrl-C", flush=True)

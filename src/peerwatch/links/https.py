@@ -1,4 +1,4 @@
-"""HttpsLink: to a hub over HTTPS, by keep-alive and with a pinned certificate. The one door to httpx."""
+"""HttpsLink: to a hub over HTTPS, by keep-alive and with a pinned certificate."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import hmac
 import ipaddress
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import anyio
-import httpx
 
 from peerwatch.errors import ConfigError, DecodeError, LinkError
+from peerwatch.links.http_answer import AnswerReader
+from peerwatch.links.http_connection import ConnectionGoneError, HttpConnection
 
-_TYPE = {"content-type": "application/x-protobuf"}
-_MAX_REPLY_BYTES = 16 << 20
+_TYPE = "application/x-protobuf"
+_MOST_IDLE = 4
 _UNREADABLE = frozenset({400, 413})  # the request itself is the trouble: another try of the same bytes cannot help
 
 
@@ -38,21 +41,21 @@ class HttpsLink:
     `certificate_pem` pins the hub's own certificate: then nothing else is trusted, and the name in it does not
     matter. Without it the system's authorities and the host name decide. Plain HTTP is for loopback only; anywhere else
     the constructor raises ConfigError, as it does for an address or a certificate that is none.
+
+    Each call has a connection to itself while it lasts; at most 4 are kept for later calls. A kept connection that the
+    hub closed meanwhile is replaced and the request sent again, once: all that is sent here may arrive twice.
+    Redirects are not followed, and no proxy is taken from the environment.
     """
 
     def __init__(self, base_url: str, certificate_pem: str = "", config: HttpsConfig | None = None) -> None:
-        config = config or HttpsConfig()
+        self._config = config or HttpsConfig()
         self._base_url = checked_url(base_url)
-        self._answer_s = config.answer_s
-        self._client = httpx.AsyncClient(
-            base_url=self._base_url,
-            verify=pinned_context(certificate_pem) if certificate_pem else ssl.create_default_context(),
-            timeout=httpx.Timeout(config.answer_s, connect=config.connect_s),
-            limits=httpx.Limits(max_connections=4, keepalive_expiry=config.idle_s),
-            headers={"user-agent": "peerwatch", "accept-encoding": "identity"},
-            follow_redirects=False,
-            trust_env=False,
-        )
+        parts = urlsplit(self._base_url)
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
+        self._authority, self._prefix = parts.netloc, parts.path
+        self._tls = _context(certificate_pem) if self._secure else None
+        self._idle: list[tuple[float, HttpConnection]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,7 +63,8 @@ class HttpsLink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        while self._idle:
+            await self._idle.pop()[1].close()
 
     async def push(self, request: bytes) -> bytes:
         """Deliver a push request. LinkError carries the hub's wait when it is full.
@@ -78,46 +82,80 @@ class HttpsLink:
         return await self._call("GET", "/api/v1/membership", b"")
 
     async def _call(self, method: str, path: str, body: bytes) -> bytes:
+        where = f"{self._base_url}{path}"
         try:
-            with anyio.fail_after(self._answer_s):
-                async with self._client.stream(method, path, content=body or None, headers=_TYPE) as response:
-                    content = await self._read(response)
+            with anyio.fail_after(self._config.answer_s):
+                answer = await self._exchange(self._request(method, path, body))
         except TimeoutError as error:
-            raise LinkError(f"{self._base_url}{path}: no whole answer within {self._answer_s:g} s") from error
-        except httpx.HTTPError as error:
-            raise LinkError(f"{self._base_url}{path}: {type(error).__name__}: {error}") from error
-        if response.status_code == 200:
-            return content
-        reason = content[:500].decode(errors="replace").strip()
-        message = f"{self._base_url}{path} answered {response.status_code}: {reason}"
-        if response.status_code in _UNREADABLE:
+            raise LinkError(f"{where}: no whole answer within {self._config.answer_s:g} s") from error
+        except (LinkError, DecodeError) as error:  # an answer that is none is the link's trouble, not the request's
+            raise LinkError(f"{where}: {error}") from error
+        if answer.status == 200:
+            return answer.body
+        reason = answer.body[:500].decode(errors="replace").strip()
+        message = f"{where} answered {answer.status}: {reason}"
+        if answer.status in _UNREADABLE:
             raise DecodeError(message)
-        raise LinkError(message, _seconds(response.headers.get("retry-after", "")))
+        raise LinkError(message, _seconds(answer.header(b"retry-after")))
 
-    async def _read(self, response: httpx.Response) -> bytes:
-        parts: list[bytes] = []
-        size_bytes = 0
-        async for part in response.aiter_raw():
-            size_bytes += len(part)
-            if size_bytes > _MAX_REPLY_BYTES:
-                raise LinkError(f"{self._base_url}: answer of {size_bytes} bytes or more, limit {_MAX_REPLY_BYTES}")
-            parts.append(part)
-        return b"".join(parts)
+    def _request(self, method: str, path: str, body: bytes) -> bytes:
+        """What goes over the wire. Headers are few on purpose: a report is some 2 KB."""
+        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._authority}"]
+        if method == "POST":
+            lines += [f"content-type: {_TYPE}", f"content-length: {len(body)}"]
+        return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+    async def _exchange(self, request: bytes) -> AnswerReader:
+        kept = await self._take_idle()
+        if kept is not None:
+            with suppress(ConnectionGoneError):
+                return await self._ask(kept, request)
+        config = self._config
+        return await self._ask(await HttpConnection.open(self._host, self._port, self._tls, config.connect_s), request)
+
+    async def _ask(self, connection: HttpConnection, request: bytes) -> AnswerReader:
+        keep = False
+        try:
+            answer = await connection.exchange(request)
+            keep = answer.keeps_alive and len(self._idle) < _MOST_IDLE
+            return answer
+        finally:
+            if keep:
+                self._idle.append((anyio.current_time(), connection))
+            else:
+                await connection.close()
+
+    async def _take_idle(self) -> HttpConnection | None:
+        """The connection that was used last, unless it has been idle for too long; then so have all others."""
+        while self._idle:
+            since_s, connection = self._idle.pop()
+            if anyio.current_time() - since_s < self._config.idle_s:
+                return connection
+            await connection.close()
+        return None
 
 
 def checked_url(base_url: str) -> str:
     """The address without its last slash. Raises ConfigError unless it is HTTPS, or plain HTTP to this machine."""
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise ConfigError(f"hub address {base_url!r}: {error}") from error
-    port_fits = url.port is None or 0 < url.port < 65536
-    plain_parts = not (url.query or url.fragment or url.userinfo)
-    if not (url.host and url.scheme in ("https", "http") and port_fits and plain_parts):
+    if not _is_url(base_url):
         raise ConfigError(f"hub address {base_url!r} is not of the form https://host:port")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    parts = urlsplit(base_url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ConfigError(f"hub address {base_url!r}: plain HTTP is for this machine only, use https://")
     return base_url.rstrip("/")
+
+
+def _is_url(text: str) -> bool:
+    """Whether it names a scheme and a host, maybe a port and a path, and nothing else."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        port_fits = parts.port is None or parts.port > 0  # urlsplit itself refuses one over 65535
+    except ValueError:
+        return False
+    plain_parts = "@" not in parts.netloc and "?" not in text and "#" not in text
+    return bool(parts.hostname) and parts.scheme in ("https", "http") and port_fits and plain_parts
 
 
 def _is_loopback(host: str) -> bool:
@@ -125,6 +163,10 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _context(certificate_pem: str) -> ssl.SSLContext:
+    return pinned_context(certificate_pem) if certificate_pem else ssl.create_default_context()
 
 
 def pinned_context(certificate_pem: str) -> ssl.SSLContext:
@@ -151,14 +193,15 @@ def fetch_pinned(base_url: str, pin: bytes, timeout_s: float = 5.0) -> str:
     Nothing is sent before the certificate has been compared. Raises LinkError when nobody answers there or when it is
     another one: somebody stands between, or the hub made itself a new certificate.
     """
-    url = httpx.URL(base_url)
+    url = urlsplit(checked_url(base_url))
+    host = url.hostname or ""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # compared below, by its hash
     try:
         with (
-            socket.create_connection((url.host, url.port or 443), timeout_s) as raw,
-            context.wrap_socket(raw, server_hostname=url.host) as secure,
+            socket.create_connection((host, url.port or 443), timeout_s) as raw,
+            context.wrap_socket(raw, server_hostname=host) as secure,
         ):
             certificate = secure.getpeercert(binary_form=True) or b""
     except OSError as error:

@@ -16,7 +16,7 @@ from peerwatch.store.block_writer import CHUNK_TIMELINES, ROW_BITS
 from peerwatch.store.disk import Disk, DiskFile
 from peerwatch.store.footer import END_BYTES, MAGIC, Footer, block_name, decode_footer, footer_size, unseal
 from peerwatch.store.packing import unpack_ints
-from peerwatch.store.page_cache import Columns, PageCache
+from peerwatch.store.page_cache import Columns, NarrowColumns, PageCache, narrowed, widened
 from peerwatch.store.provenance import (
     ProvenanceColumns,
     RunRoot,
@@ -104,11 +104,11 @@ class OpenBlock:
     def page(self, page: int) -> Columns:
         """(series ids ascending, slots, timelines) of one index page."""
 
-        def load() -> Columns:
+        def load() -> NarrowColumns:
             offsets = self._directory("pages", 2)[1]
-            return _unpack(self._chunk(offsets, page), 3)
+            return narrowed(_unpack(self._chunk(offsets, page), 3))
 
-        return self._cache.get((self._number, "page", page), load)
+        return widened(self._cache.get((self._number, "page", page), load))
 
     def rows(self) -> Columns:
         """All pages as one."""

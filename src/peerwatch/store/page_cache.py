@@ -5,12 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from peerwatch.model import Int64Array
 
 Key = tuple[int, str, int]
 """Block number, kind of page, which one."""
 Columns = tuple[Int64Array, ...]
+NarrowColumns = tuple[NDArray[np.integer[Any]], ...]
+Page = TypeVar("Page", bound=NarrowColumns)
 
 
 class PageCache:
@@ -19,7 +25,7 @@ class PageCache:
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._lock = threading.Lock()
-        self._pages: OrderedDict[Key, Columns] = OrderedDict()
+        self._pages: OrderedDict[Key, NarrowColumns] = OrderedDict()
         self._bytes = 0
 
     @property
@@ -27,13 +33,13 @@ class PageCache:
         """Memory held."""
         return self._bytes
 
-    def get(self, key: Key, load: Callable[[], Columns]) -> Columns:
+    def get(self, key: Key, load: Callable[[], Page]) -> Page:
         """The page, loaded when it is not there. Two threads may load the same page; one copy is kept."""
         with self._lock:
             found = self._pages.get(key)
             if found is not None:
                 self._pages.move_to_end(key)
-                return found
+                return cast(Page, found)  # a key is always loaded in the same way
         loaded = load()
         with self._lock:
             if key not in self._pages:
@@ -54,5 +60,21 @@ class PageCache:
             self._bytes -= _size(page)
 
 
-def _size(page: Columns) -> int:
+def narrowed(page: Columns) -> NarrowColumns:
+    """The same numbers in the smallest types that hold them: a third to a tenth of the memory."""
+    return tuple(_narrowed(column) for column in page)
+
+
+def widened(page: NarrowColumns) -> Columns:
+    """The reverse of `narrowed`."""
+    return tuple(column.astype(np.int64) for column in page)
+
+
+def _narrowed(column: Int64Array) -> NDArray[np.integer[Any]]:
+    if column.min(initial=0) < 0:
+        return column
+    return column.astype(np.min_scalar_type(column.max(initial=0)))
+
+
+def _size(page: NarrowColumns) -> int:
     return sum(column.nbytes for column in page) + 200  # the objects around them
