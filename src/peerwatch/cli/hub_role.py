@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 import peerwatch
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
+from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.cli.watched_store import WatchedStore
 from peerwatch.cli.write_route import write_route
@@ -58,7 +59,8 @@ class HubRole:
         self.store = Store.open(
             folder / "store", settings.store, clock=clock, decode_envelope=envelope_decoder(), registry=registry
         )
-        self._query: QueryParts = query_parts(self.store, clock, registry)
+        status = HubStatus(settings, self.store, lambda: self.collector.agents(), clock)
+        self._query: QueryParts = query_parts(self.store, clock, registry, status)
         self._watched = WatchedStore(self.store)
         self.collector = Collector(
             self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
