@@ -12,6 +12,7 @@ from peerwatch.query.ast import (
     Binary,
     Call,
     Duration,
+    DurationExpr,
     Expr,
     Matching,
     MatrixSelector,
@@ -38,7 +39,10 @@ _TYPE_NAMES = {
 
 
 def tree_of(expr: Expr) -> Node:
-    """The tree, keys in alphabetical order as Go's encoder writes them. A duration expression is shown as 0."""
+    """The tree, keys in alphabetical order as Go's encoder writes them.
+
+    A duration that is an expression is 0, and its own tree stands beside it (`offsetExpr`, `rangeExpr`, `stepExpr`).
+    """
     match expr:
         case NumberLiteral():
             return {"type": "numberLiteral", "val": format_plain(expr.value)}
@@ -51,7 +55,7 @@ def tree_of(expr: Expr) -> Node:
         case VectorSelector():
             return _selector(expr, "vectorSelector")
         case MatrixSelector():
-            return dict(sorted({**_selector(expr.selector, "matrixSelector"), "range": _ms(expr.range)}.items()))
+            return dict(sorted({**_selector(expr.selector, "matrixSelector"), **_duration("range", expr.range)}.items()))
         case Subquery():
             return _subquery(expr)
         case Call():
@@ -68,13 +72,29 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _ms(duration: Duration | None) -> int:
-    return duration if isinstance(duration, int) else 0
+def _duration(name: str, duration: Duration | None) -> Node:
+    if isinstance(duration, DurationExpr):
+        return {name: 0, f"{name}Expr": _duration_tree(duration)}
+    return {name: duration or 0, f"{name}Expr": None}
+
+
+def _duration_tree(node: DurationExpr | NumberLiteral | None) -> Node | None:
+    if node is None:
+        return None
+    if isinstance(node, NumberLiteral):
+        return {"duration": node.is_duration, "type": "numberLiteral", "val": format_plain(node.value)}
+    return {
+        "lhs": _duration_tree(node.lhs),
+        "op": node.op,
+        "rhs": _duration_tree(node.rhs),
+        "type": "durationExpr",
+        "wrapped": node.wrapped,
+    }
 
 
 def _times(offset: Duration, at: At | None) -> Node:
     return {
-        "offset": _ms(offset),
+        **_duration("offset", offset),
         "startOrEnd": at.value if isinstance(at, AtEdge) else None,
         "timestamp": at if isinstance(at, int) else None,
     }
@@ -99,8 +119,8 @@ def _matchers(matchers: Sequence[Matcher]) -> list[Node]:
 def _subquery(node: Subquery) -> Node:
     found: Node = {
         "expr": tree_of(node.expr),
-        "range": _ms(node.range),
-        "step": _ms(node.step),
+        **_duration("range", node.range),
+        **_duration("step", node.step),
         "type": "subquery",
         **_times(node.offset, node.at),
     }
