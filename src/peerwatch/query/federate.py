@@ -52,7 +52,7 @@ def _lines(named: Sequence[tuple[str, Labels]], found: dict[Labels, tuple[float,
             last = metric
             yield f"# TYPE {_metric(metric, escaping)} untyped\n"
         value, time_ms = found[labels]
-        yield f"{_series(metric, labels, escaping)} {format_scientific(value)} {time_ms}\n"
+        yield f"{_series(metric, labels, escaping)} {format_scientific(value or 0.0)} {time_ms}\n"
 
 
 def _series(metric: str, labels: Labels, escaping: str) -> str:
