@@ -55,7 +55,9 @@ def tree_of(expr: Expr) -> Node:
         case VectorSelector():
             return _selector(expr, "vectorSelector")
         case MatrixSelector():
-            return dict(sorted({**_selector(expr.selector, "matrixSelector"), **_duration("range", expr.range)}.items()))
+            return dict(
+                sorted({**_selector(expr.selector, "matrixSelector"), **_duration("range", expr.range)}.items())
+            )
         case Subquery():
             return _subquery(expr)
         case Call():
