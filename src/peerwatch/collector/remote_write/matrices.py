@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,38 +15,45 @@ Height = Callable[[int], int]
 """How many series a group has."""
 
 
+@dataclass(frozen=True, slots=True)
 class Cells:
-    """Samples with their places, sorted by group. Of two values for one cell the larger bit pattern comes last."""
+    """Samples of one group: `values[i]` belongs into row `rows[i]` at `times_ms[ticks[i]]`.
 
-    def __init__(self, places: Int64Array, times_ms: Int64Array, values: Float64Array) -> None:
-        order = np.lexsort((values.view(np.uint64), places))
-        self.places = places[order]
-        self.times_ms = times_ms[order]
-        self.values = values[order]
-        groups, self.rows = split_places(self.places)
-        edges = np.flatnonzero(np.diff(groups)) + 1
-        self._bounds = [0, *edges.tolist(), len(groups)] if len(groups) else [0]
-        self._numbers = groups[self._bounds[:-1]].tolist()
+    Of two values for one cell the larger bit pattern comes last.
+    """
 
-    def groups(self) -> Iterator[tuple[int, slice]]:
-        """(number, its samples) of each group."""
-        for number, (start, stop) in zip(self._numbers, pairwise(self._bounds), strict=True):
-            yield number, slice(start, stop)
+    group: int
+    rows: Int64Array
+    times_ms: Int64Array
+    ticks: Int64Array
+    values: Float64Array
 
-    def sizes(self, height: Height) -> Iterator[tuple[int, int, int]]:
-        """(number, cells of its matrix, samples) of each group."""
-        for number, part in self.groups():
-            ticks = len(np.unique(self.times_ms[part]))
-            yield number, height(number) * ticks, part.stop - part.start
-
-
-def matrices(cells: Cells, height: Height) -> Iterator[tuple[int, SampleMatrix]]:
-    """(number, matrix) of each group; cells without a sample are absent."""
-    for number, part in cells.groups():
-        times, ticks = np.unique(cells.times_ms[part], return_inverse=True)
-        shape = (height(number), len(times))
+    def matrix(self, height: int) -> SampleMatrix:
+        """The matrix of a group of so many series; cells without a sample are absent."""
+        shape = (height, len(self.times_ms))
         values, presence = np.zeros(shape), np.zeros(shape, np.bool_)
-        rows = cells.rows[part]
-        values[rows, ticks] = cells.values[part]  # of a cell's values the last one stays
-        presence[rows, ticks] = True
-        yield number, SampleMatrix(times, values, None if presence.all() else presence)
+        values[self.rows, self.ticks] = self.values  # of a cell's values the last one stays
+        presence[self.rows, self.ticks] = True
+        return SampleMatrix(self.times_ms, values, None if presence.all() else presence)
+
+
+def by_group(places: Int64Array, times_ms: Int64Array, values: Float64Array) -> Iterator[Cells]:
+    """The samples of a request, group by group."""
+    if not len(places):
+        return
+    order = np.lexsort((values.view(np.uint64), places))
+    groups, rows = split_places(places[order])
+    times_ms, values = times_ms[order], values[order]
+    bounds = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
+    for start, stop in pairwise(bounds):
+        part = slice(start, stop)
+        times, ticks = _ticks(times_ms[part])
+        yield Cells(int(groups[start]), rows[part], times, ticks, values[part])
+
+
+def _ticks(times_ms: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(the distinct times, which of them each sample has). Nearly always there is only one."""
+    if (times_ms == times_ms[0]).all():
+        return times_ms[:1].copy(), np.zeros(len(times_ms), np.int64)
+    times, ticks = np.unique(times_ms, return_inverse=True)
+    return times, ticks

@@ -12,7 +12,7 @@ import numpy as np
 
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
 from peerwatch.collector.remote_write.families import Families
-from peerwatch.collector.remote_write.matrices import Cells, matrices
+from peerwatch.collector.remote_write.matrices import Cells, by_group
 from peerwatch.collector.remote_write.series_table import GROUP_ROWS, UNKNOWN, SeriesTable, split_places
 from peerwatch.errors import DecodeError
 from peerwatch.model import Clock, Float64Array, Int64Array, Layout, Part, RowsEntry, Series
@@ -20,6 +20,7 @@ from peerwatch.wire.limits import WireLimits
 from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key
 
 _ENTRY_CELLS = 1 << 20  # per record of the WAL
+_CELL_BYTES = 9  # value and presence
 _TURN_SERIES = 1_000  # new series after which others get their turn: some 10 ms of work
 _IDENTITY = ("job", "instance")
 
@@ -93,12 +94,12 @@ class RemoteWriteReceiver:
         if homeless.any():
             self._explain(written, rows[homeless], outcome)
             rows, times, values = rows[~homeless], times[~homeless], values[~homeless]
-        cells = Cells(places[rows], times, values)
+        cells = list(by_group(places[rows], times, values))
         scattered = self._scattered(cells)
-        if len(scattered):
-            movers = np.unique(rows[np.isin(split_places(cells.places)[0], scattered)])
+        if scattered:
+            movers = np.unique(rows[np.isin(split_places(places[rows])[0], scattered)])
             await self._place(movers, written, rows, times, places)
-            cells = Cells(places[rows], times, values)
+            cells = list(by_group(places[rows], times, values))
         await self._commit(cells)
         outcome.samples = len(values)
         return outcome
@@ -193,23 +194,25 @@ class RemoteWriteReceiver:
                 detail = f"{len(self._table)} series within an hour or two, limit remote_write.max_series"
                 outcome.refuse("series_limit", count, detail)
 
-    def _scattered(self, cells: Cells) -> Int64Array:
+    def _scattered(self, cells: Sequence[Cells]) -> list[int]:
         """Groups whose series do not come together any more: their matrices would be mostly gaps."""
-        found = [
-            number
-            for number, size, samples in cells.sizes(self._table.height)
-            if self._table.group(number).wastes(size, samples)
+        table = self._table
+        return [
+            one.group
+            for one in cells
+            if table.group(one.group).wastes(table.height(one.group) * len(one.times_ms), len(one.values))
         ]
-        return np.array(found, np.int64)
 
-    async def _commit(self, cells: Cells) -> None:
+    async def _commit(self, cells: Sequence[Cells]) -> None:
+        groups = [self._table.group(one.group) for one in cells]
         parts: list[Part] = []
         waiting = 0
-        for number, matrix in matrices(cells, self._table.height):
-            if parts and waiting + matrix.values.size > _ENTRY_CELLS:
-                await self._sink.commit(RowsEntry(tuple(parts)), 9 * waiting)
+        for one, group in zip(cells, groups, strict=True):
+            size = len(group.layout.series) * len(one.times_ms)
+            if parts and waiting + size > _ENTRY_CELLS:
+                await self._sink.commit(RowsEntry(tuple(parts)), _CELL_BYTES * waiting)
                 parts, waiting = [], 0
-            parts.append(Part(self._table.group(number).layout, matrix))
-            waiting += matrix.values.size
+            parts.append(Part(group.layout, one.matrix(len(group.layout.series))))
+            waiting += size
         if parts:
-            await self._sink.commit(RowsEntry(tuple(parts)), 9 * waiting)
+            await self._sink.commit(RowsEntry(tuple(parts)), _CELL_BYTES * waiting)
