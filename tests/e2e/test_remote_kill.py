@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.wire.remote_kit import request_v1, request_v2
 
 pytestmark = pytest.mark.e2e
 HEADERS = {"content-encoding": "snappy"}
-KINDS = {
+KINDS: dict[str, tuple[Callable[..., bytes], str]] = {
     "1": (request_v1, "application/x-protobuf"),
     "2": (request_v2, "application/x-protobuf;proto=io.prometheus.write.v2.Request"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cramjam
 import numpy as np
@@ -35,7 +35,7 @@ def content(written: Written) -> list[tuple[Labels, int, int]]:
     return sorted(zip([labels[row] for row in written.rows], written.times_ms.tolist(), bits, strict=True))
 
 
-def told(sent: list[Sent]) -> list[tuple[Labels, int, int]]:
+def told(sent: Sequence[Sent]) -> list[tuple[Labels, int, int]]:
     return sorted(
         (labels, time_ms, int(np.float64(value).view(np.uint64)))
         for labels, samples in sent

@@ -34,6 +34,7 @@ from peerwatch.query.status import (
 from peerwatch.wire.remote_read import CONTENT_TYPE, MAX_READ_REQUEST_BYTES, decode_read_request
 
 FEDERATE_PATH = "/federate"
+_MAX_READS = 4  # remote reads at a time: each may hold some 400 MB
 _EMPTY_LIST = success(b"[]")
 
 
@@ -71,7 +72,8 @@ def routes(
     found: list[BaseRoute] = [
         Route(prefix + path, endpoint.of(handler), methods=methods) for path, methods, handler in table
     ]
-    found.append(Route(f"{prefix}/read", _remote_read(api, endpoint), methods=["POST"]))
+    bulk = Endpoint(api.engine.options.limits.timeout_s, _MAX_READS)
+    found.append(Route(f"{prefix}/read", _remote_read(api, bulk), methods=["POST"]))
     return [*found, Route(FEDERATE_PATH, _federation(api, endpoint), methods=["GET"])]
 
 

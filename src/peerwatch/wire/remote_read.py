@@ -60,21 +60,29 @@ def _matcher(matcher: pb.ReadMatcher) -> Matcher:
 
 def encode_read_response(results: Sequence[SeriesSet]) -> bytes:
     """A compressed prometheus.ReadResponse. Series without a sample are left out."""
-    message = b"".join(_field(0x0A, _result(found)) for found in results)
-    return bytes(cramjam.snappy.compress_raw(message))
+    pieces: list[bytes | memoryview] = []
+    for found in results:
+        inner = _plain_result(found) if _has_odd_times(found) else _result(found)
+        pieces.append(_head(0x0A, sum(map(len, inner))))
+        pieces += inner
+    return bytes(cramjam.snappy.compress_raw(b"".join(pieces)))
 
 
-def _result(found: SeriesSet) -> bytes:
+def _has_odd_times(found: SeriesSet) -> bool:
     times = found.times_ms
-    if len(times) and (int(times.min()) < _MIN_TIME_MS or int(times.max()) > _MAX_TIME_MS):
-        return _plain_result(found)
-    samples = _samples(found).tobytes()
+    return len(times) > 0 and (int(times.min()) < _MIN_TIME_MS or int(times.max()) > _MAX_TIME_MS)
+
+
+def _result(found: SeriesSet) -> list[bytes | memoryview]:
+    """In pieces, so that the samples of a large answer are copied once."""
+    samples = _samples(found).reshape(-1).data
     offsets = (found.offsets * _SAMPLE_BYTES).tolist()
-    parts = []
+    pieces: list[bytes | memoryview] = []
     for labels, start, end in zip(found.labels, offsets[:-1], offsets[1:], strict=True):
         if end > start:
-            parts.append(_field(0x0A, _labels(labels) + samples[start:end]))
-    return b"".join(parts)
+            head = _labels(labels)
+            pieces += (_head(0x0A, len(head) + end - start), head, samples[start:end])
+    return pieces
 
 
 def _samples(found: SeriesSet) -> NDArray[np.uint8]:
@@ -92,9 +100,9 @@ def _varints(times_ms: Int64Array) -> NDArray[np.uint8]:
     return digits
 
 
-def _plain_result(found: SeriesSet) -> bytes:
+def _plain_result(found: SeriesSet) -> list[bytes | memoryview]:
     """The same for times of any size, sample by sample."""
-    parts = []
+    pieces: list[bytes | memoryview] = []
     bounds = found.offsets.tolist()
     for labels, start, end in zip(found.labels, bounds[:-1], bounds[1:], strict=True):
         part = slice(start, end)
@@ -103,19 +111,20 @@ def _plain_result(found: SeriesSet) -> bytes:
             for time_ms, value in zip(found.times_ms[part].tolist(), found.values[part].tolist(), strict=True)
         ]
         if samples:
-            parts.append(_field(0x0A, _labels(labels) + pb.SeriesV1(samples=samples).SerializeToString()))
-    return b"".join(parts)
+            content = _labels(labels) + pb.SeriesV1(samples=samples).SerializeToString()
+            pieces += (_head(0x0A, len(content)), content)
+    return pieces
 
 
 def _labels(labels: Labels) -> bytes:
     return pb.LabelSet(labels=[pb.LabelPair(name=name, value=value) for name, value in labels]).SerializeToString()
 
 
-def _field(tag: int, content: bytes) -> bytes:
-    size = len(content)
+def _head(tag: int, size: int) -> bytes:
+    """What stands before a field of so many bytes."""
     head = bytearray((tag,))
     while size > 0x7F:
         head.append(size & 0x7F | 0x80)
         size >>= 7
     head.append(size)
-    return bytes(head) + content
+    return bytes(head)

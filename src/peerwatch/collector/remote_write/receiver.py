@@ -15,7 +15,7 @@ from peerwatch.collector.remote_write.families import Families
 from peerwatch.collector.remote_write.matrices import Cells, by_group
 from peerwatch.collector.remote_write.series_table import GROUP_ROWS, UNKNOWN, SeriesTable, split_places
 from peerwatch.errors import DecodeError
-from peerwatch.model import Clock, Float64Array, Int64Array, Layout, Part, RowsEntry, Series
+from peerwatch.model import Clock, Float64Array, Int64Array, Labels, Layout, Part, RowsEntry, Series
 from peerwatch.wire.limits import WireLimits
 from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key
 
@@ -71,6 +71,8 @@ class RemoteWriteReceiver:
         self._clock = clock
         self._table = SeriesTable(config.max_series, clock.monotonic_s())
         self._families = Families(config.max_families)
+        self._max_series = config.max_series
+        self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
 
     @property
     def series(self) -> int:
@@ -178,7 +180,10 @@ class RemoteWriteReceiver:
         return {key: placed[keys[0]] for keys in by_labels.values() for key in keys}
 
     def _series(self, key: SeriesKey, row: int, written: Written) -> Series:
-        labels = labels_of_key(key, self._limits)
+        known = self._pairs
+        if len(known) > self._max_series:  # they only save memory: better none than all that ever were
+            known.clear()
+        labels = Labels(known.setdefault(pair, pair) for pair in labels_of_key(key, self._limits))
         meaning = written.meaning(row) or self._families.meaning(labels.metric)
         return Series(labels, *meaning)
 
