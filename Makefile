@@ -44,11 +44,11 @@ wheel: $(VENV)/.dev  ## a wheel with the page in it
 	$(BIN)/python web/build.py --strict
 	$(BIN)/python -m build --no-isolation --wheel --sdist
 
-proto:  ## wire/schema.proto to Python (protobuf 6 and 7 can read it)
+proto:  ## wire/*.proto to Python (protobuf 6 and 7 can read it)
 	$(PYTHON) -m venv .env/proto
 	.env/proto/bin/pip install --quiet "grpcio-tools==1.73.1" "setuptools<81"
 	.env/proto/bin/python -m grpc_tools.protoc -Isrc/peerwatch/wire --python_out=src/peerwatch/wire \
-		--pyi_out=src/peerwatch/wire schema.proto
+		--pyi_out=src/peerwatch/wire schema.proto remote.proto
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else \

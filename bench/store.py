@@ -83,7 +83,9 @@ def run(
     ticks: int,
 ) -> None:
     clock = BenchClock()
-    store = Store.open(folder, StoreConfig(), clock=clock, decode_envelope=lambda raw, context: [], registry=CollectorRegistry())
+    store = Store.open(
+        folder, StoreConfig(), clock=clock, decode_envelope=lambda raw, context: [], registry=CollectorRegistry()
+    )
     load = Workload(agents, hours * HOUR_MS // 5_000, START_MS + hours * HOUR_MS)
     per_flush = 600_000 // load.interval_ms
     flushes = hours * 6

@@ -58,6 +58,18 @@ ENDPOINTS = {
     "/api/v1/series": "As Prometheus: the series that match.",
     "/api/v1/metadata": "As Prometheus: type, help and unit of metrics.",
     "/api/v1/format_query": "As Prometheus: a query, well laid out.",
+    "/api/v1/parse_query": "As Prometheus: a query's syntax tree.",
+    "/api/v1/write": "Remote write 1.0 and 2.0 in; answered when the samples are durable.",
+    "/api/v1/read": "Remote read out, sampled responses.",
+    "/federate": "As Prometheus: the newest sample of what matches `match[]`, as text.",
+    "/api/v1/targets": "As Prometheus: the agents of the fleet.",
+    "/api/v1/rules": "As Prometheus; there are none, the list is empty.",
+    "/api/v1/alerts": "As Prometheus; there are none, the list is empty.",
+    "/api/v1/alertmanagers": "As Prometheus; there are none, the lists are empty.",
+    "/api/v1/status/runtimeinfo": "As Prometheus: since when it runs, retention, damage.",
+    "/api/v1/status/flags": "As Prometheus: settings by their paths, none secret.",
+    "/api/v1/status/config": "As Prometheus: intervals and retention as YAML.",
+    "/api/v1/status/tsdb": "As Prometheus: which metrics and labels make most of the series.",
     "/api/v1/status/buildinfo": "As Prometheus: the version whose answers these are.",
 }
 

@@ -22,6 +22,7 @@ import msgspec
 from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.ship import ShipConfig
 from peerwatch.collector.config import CollectorConfig
+from peerwatch.collector.remote_write.config import RemoteWriteConfig
 from peerwatch.errors import ConfigError
 from peerwatch.spool import SpoolConfig
 from peerwatch.store.config import StoreConfig
@@ -91,6 +92,7 @@ class Settings:
     ship: ShipConfig = field(default_factory=ShipConfig)
     spool: SpoolConfig = field(default_factory=SpoolConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)
+    remote_write: RemoteWriteConfig = field(default_factory=RemoteWriteConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     configured: frozenset[str] = frozenset()
 

@@ -32,15 +32,15 @@ def test_never_is_a_dash_and_the_future_is_now() -> None:
 )
 def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
     """As PromQL writes it."""
-    assert query.duration_s(text) == seconds
+    assert query.duration_s("--range", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "h", "0m", "-5m", "1.5h", "5", "5 m", "1y", "٣m", "1h30m"])
 def test_any_other_duration_is_refused_with_examples(text: str) -> None:
     """The message shows the value."""
     with pytest.raises(ConfigError) as caught:
-        query.duration_s(text)
-    assert repr(text) in str(caught.value) and "1h" in str(caught.value)
+        query.duration_s("--step", text)
+    assert "--step" in str(caught.value) and repr(text) in str(caught.value) and "1h" in str(caught.value)
 
 
 def test_a_sparkline_runs_from_the_lowest_to_the_highest() -> None:

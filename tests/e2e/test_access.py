@@ -70,12 +70,20 @@ def test_any_other_address_is_https_with_a_credential_that_is_shown_once(process
         assert client.get("/health/live").status_code == 200
         assert client.get("/api/v1/query?query=1", headers={"authorization": f"Bearer {token}"}).status_code == 200
         assert client.get("/api/v1/query?query=1", auth=("any", token)).status_code == 200
+        assert client.post("/api/v1/write").status_code == 401
+        reader = processes.run("token", "create", "reader", "--scope", "read", "--data", data).stdout.split()[-1]
+        writer = processes.run("token", "create", "writer", "--scope", "write", "--data", data).stdout.split()[-1]
+        reading, writing = ({"authorization": f"Bearer {one}"} for one in (reader, writer))
+        assert client.post("/api/v1/write", content=b"\x00", headers=reading).status_code == 403
+        assert client.post("/api/v1/write", content=b"\x00", headers=writing).status_code == 204
+        assert client.post("/api/v1/read", content=b"\x00", headers=reading).status_code == 200
     assert running.stop() == 0
     again = processes.start(*arguments)
     again.url()
     assert "credential" not in again.out
     assert again.stop() == 0
-    assert processes.run("token", "remove", "first", "--data", data).returncode == 0
+    for name in ("first", "reader", "writer"):
+        assert processes.run("token", "remove", name, "--data", data).returncode == 0
     refused = processes.run(*arguments)
     assert refused.returncode == 2
     assert "there is no credential: peerwatch token create NAME --scope admin, or listen on 127.0.0.1" in refused.stderr

@@ -27,6 +27,14 @@ def test_query_prints_a_table_for_people_and_json_for_programs(processes: Proces
     assert "no series matches" in processes.run("query", "nothing_is_called_this", "--data", data).stdout
     wrong = processes.run("query", "sum(", "--data", data)
     assert wrong.returncode == 2 and "parse error" in wrong.stderr, wrong
+    head, *rows = processes.run(
+        "query", "node_load1", "--range", "1m", "--step", "5s", "--format", "csv", "--data", data
+    ).stdout.splitlines()
+    assert head == "time,value,__name__,instance,job" and rows and all(",node_load1," in row for row in rows)
+    chart = processes.run("query", "node_load1", "--range", "5m", "--format", "chart", "--data", data)
+    assert chart.returncode == 0 and "│" in chart.stdout and "━ node_load1{" in chart.stdout, chart
+    before = processes.run("query", "node_load1", "--at", "1h", "--format", "json", "--data", data)
+    assert json.loads(before.stdout) == {"resultType": "vector", "result": []}
     length = processes.run("query", "up", "--range", "soon", "--data", data)
     assert length.returncode == 2 and "'soon'" in length.stderr
 

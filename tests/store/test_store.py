@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from peerwatch.errors import LimitError, StoreError
-from peerwatch.model import STALE, Labels, Matcher, MatchOp, MetricType, Part, RowsEntry
+from peerwatch.model import STALE, Labels, Matcher, MatchOp, MetricType, Part, RowsEntry, Series
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
@@ -97,6 +97,18 @@ def test_a_series_in_two_layouts_is_one_series(opened: Opener) -> None:
     assert cells_of(store.select(named("b"), *EVERYTHING_MS)) == {
         Labels.of(__name__="b"): {1: bits(10), 2: bits(20), 3: bits(31)}
     }
+
+
+def test_who_knows_nothing_of_a_metric_does_not_overrule_who_does(opened: Opener) -> None:
+    """Remote write 1.0 sends series without a meaning; what an agent said of the metric stays."""
+    store = opened()
+    labels = Labels.of(__name__="m")
+    known = (MetricType.COUNTER, "How many.", "")
+    store.layout((Series(labels, *known),))
+    store.layout((Series(labels.with_({"job": "x"})),))
+    assert store.metadata() == {"m": known}
+    store.layout((Series(labels, MetricType.COUNTER, "How often.", ""),))
+    assert store.metadata() == {"m": (MetricType.COUNTER, "How often.", "")}
 
 
 def test_a_read_is_bounded_by_time_and_by_samples(opened: Opener) -> None:

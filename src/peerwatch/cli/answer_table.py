@@ -52,7 +52,7 @@ def _matrix_table(result: list[Any], width: int) -> Table:
         numbers = (f"{number:.4g}" for number in (min(finite), max(finite), values[-1]))
         shown = by_time([(at, float(value)) for at, value in one["values"]], first, last, cells)
         table.add_row(Text(series_text(one["metric"])), sparkline(shown), *numbers)
-    table.caption = f"{_clock(first)} to {_clock(last)}"
+    table.caption = f"{clock_text(first)} to {clock_text(last)}"
     return table
 
 
@@ -89,5 +89,6 @@ def _escaped(value: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in plain)
 
 
-def _clock(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
+    """Unix seconds as local time."""
     return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -13,8 +13,10 @@ from anyio.abc import TaskStatus
 import peerwatch
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
+from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.cli.watched_store import WatchedStore
+from peerwatch.cli.write_route import write_route
 from peerwatch.collector.collector import Collector
 from peerwatch.errors import ConfigError, StoreError
 from peerwatch.fleet.authority import Authority
@@ -57,11 +59,13 @@ class HubRole:
         self.store = Store.open(
             folder / "store", settings.store, clock=clock, decode_envelope=envelope_decoder(), registry=registry
         )
-        self._query: QueryParts = query_parts(self.store, clock, registry)
+        status = HubStatus(settings, self.store, lambda: self.collector.agents(), clock)
+        self._query: QueryParts = query_parts(self.store, clock, registry, status)
         self._watched = WatchedStore(self.store)
         self.collector = Collector(
             self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
         )
+        self._write_route = write_route(settings, self.collector, self._watched, clock, registry)
         self._maintenance_error = ""
         # Last, since it is shown only once: a start that fails above must not use it up.
         self.first_token = _first_token(self.credentials, self.address)
@@ -101,7 +105,7 @@ class HubRole:
             addresses=self._invite_addresses(),
             tls_pin=self.tls.pin() if self.tls else b"",
             max_request_bytes=self._settings.collector.limits.max_request_bytes,
-            routes=self._query.routes,
+            routes=[self._write_route, *self._query.routes],
         )
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

@@ -17,6 +17,7 @@ from peerwatch.model import Clock
 from peerwatch.query.api import routes as api_routes
 from peerwatch.query.engine import Engine
 from peerwatch.query.prometheus import PrometheusApi
+from peerwatch.query.status import ServerStatus
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 
@@ -40,10 +41,10 @@ class QueryParts:
         self.scope.cancel()
 
 
-def query_parts(store: Store, clock: Clock, registry: CollectorRegistry) -> QueryParts:
+def query_parts(store: Store, clock: Clock, registry: CollectorRegistry, status: ServerStatus) -> QueryParts:
     """Put together what answers queries over `store`."""
     engine = Engine(store, clock=clock)
     client = EngineClient(engine)
     live = Live(DashboardConfig(), client, clock, registry, boot=secrets.token_hex(4))
     api = PrometheusApi(store, engine, clock, version=peerwatch.__version__)
-    return QueryParts([*api_routes(api), *dashboard_routes(live, clock)], client, live, anyio.CancelScope())
+    return QueryParts([*api_routes(api, status), *dashboard_routes(live, clock)], client, live, anyio.CancelScope())

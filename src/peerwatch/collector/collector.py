@@ -111,6 +111,11 @@ class Collector:
         """Take nothing more; `run` ends when everything accepted is durable."""
         self._committer.close()
 
+    @property
+    def committer(self) -> Committer:
+        """Where rows go that no member signed: remote write."""
+        return self._committer
+
     def agents(self) -> list[AgentStatus]:
         """Who reports, by name: every active member with the role of an agent."""
         return self._members.statuses()

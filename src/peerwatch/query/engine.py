@@ -47,9 +47,9 @@ class Engine:
         """The answer at one time. Raises ParseError, LimitError, CancelledQueryError or QueryError."""
         expr, text = _parsed(query)
         span = QuerySpan(time_ms, time_ms)
-        evaluation, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
+        evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
         value = instant_result(evaluation.run(expr), time_ms)
-        return Result(value, *notes.render(text))
+        return Result(value, *notes.render(text), loader.samples)
 
     def range(
         self,
@@ -74,20 +74,20 @@ class Engine:
         limit = self._options.limits.max_points
         if span.grid.count - 1 > limit:  # Prometheus counts the steps, not the points
             raise LimitError(f"{span.grid.count - 1} steps per series, limit {limit}: use a longer step")
-        evaluation, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
+        evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
         value = range_result(evaluation.run(expr), span)
-        return Result(value, *notes.render(text))
+        return Result(value, *notes.render(text), loader.samples)
 
     def _evaluation(
         self, span: QuerySpan, timeout_s: float | None, lookback_ms: int | None, cancelled: Cancellation | None
-    ) -> tuple[Evaluation, Annotations]:
+    ) -> tuple[Evaluation, Loader, Annotations]:
         limits = self._options.limits
         if timeout_s is not None:
             limits = replace(limits, timeout_s=min(timeout_s, limits.timeout_s))
         options = self._options if lookback_ms is None else replace(self._options, lookback_ms=lookback_ms)
         budget = Budget.start(limits, self._clock, cancelled)
-        notes = Annotations()
-        return Evaluation(Loader(self._source, budget), options, budget, notes, span), notes
+        notes, loader = Annotations(), Loader(self._source, budget)
+        return Evaluation(loader, options, budget, notes, span), loader, notes
 
 
 def _parsed(query: str | Expr) -> tuple[Expr, str]:

@@ -171,6 +171,20 @@ def format_general(value: float) -> str:
     return repr(float(value)).replace(".0e", "e")
 
 
+def format_scientific(value: float) -> str:
+    """Go's FormatFloat(v, 'g', -1, 64): an exponent below 1e-4 and from 1e6 on. Text expositions use it."""
+    plain = format_plain(value)
+    if value == 0 or value != value or math.isinf(value) or 1e-4 <= abs(value) < 1e6:
+        return plain
+    sign = "-" if value < 0 else ""
+    whole, _, fraction = plain.removeprefix("-").partition(".")
+    small = len(fraction) - len(fraction.lstrip("0")) + 1
+    exponent = -small if whole == "0" else len(whole) - 1
+    digits = (whole + fraction).strip("0")
+    mantissa = f"{digits[0]}.{digits[1:]}" if len(digits) > 1 else digits
+    return f"{sign}{mantissa}e{exponent:+03d}"
+
+
 def format_open_metrics(value: float) -> str:
     """A bound or quantile as OpenMetrics wants it in a label: always with a point or an exponent ("1.0")."""
     text = format_general(value)

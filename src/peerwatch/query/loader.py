@@ -24,6 +24,11 @@ class Loader:
         self._loaded: dict[tuple[tuple[Matcher, ...], int, int], SeriesSet] = {}
         self._held = 0
 
+    @property
+    def samples(self) -> int:
+        """How many were read so far."""
+        return self._held
+
     def _select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> SeriesSet:
         key = (tuple(matchers), start_ms, end_ms)
         found = self._loaded.get(key)

@@ -28,11 +28,12 @@ class BadParameterError(QueryError):
 
 @dataclass(frozen=True, slots=True)
 class QueryOptions:
-    """What may accompany a query. `limit` 0 means no limit on the series returned."""
+    """What may accompany a query. `limit` 0 means no limit on the series returned; `stats`: tell what it cost."""
 
     limit: int = 0
     timeout_s: float | None = None
     lookback_ms: int | None = None
+    stats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _options(form: Form, limit: int) -> QueryOptions:
         lookback_ms = int(parse_seconds(lookback) * 1000) if lookback else None
     except ValueError as error:
         raise BadParameterError(f"error parsing lookback delta duration: {error}") from error
-    return QueryOptions(limit, timeout_s, lookback_ms or None)
+    return QueryOptions(limit, timeout_s, lookback_ms or None, stats=bool(first(form, "stats")))
 
 
 def instant_request(form: Form, now_ms: int) -> InstantRequest:
@@ -185,6 +186,14 @@ def range_request(form: Form) -> RangeRequest:
             "Try decreasing the query resolution (?step=XX)"
         )
     return RangeRequest(first(form, "query"), start_ms, end_ms, step_ms, _options(form, limit))
+
+
+def federate_request(form: Form) -> tuple[tuple[Matcher, ...], ...]:
+    """The selectors of `/federate`. Raises BadParameterError."""
+    try:
+        return tuple(parse_selector(text) for text in form.get("match[]", ()))
+    except ParseError as error:
+        raise BadParameterError(str(error)) from error
 
 
 def series_request(form: Form, *, needs_match: bool = False) -> SeriesRequest:

@@ -8,16 +8,21 @@ from typing import Protocol, TypeVar, runtime_checkable
 import msgspec
 import numpy as np
 
-from peerwatch.errors import CancelledQueryError, ParseError, PeerwatchError, QueryError, StoreError
+from peerwatch.errors import CancelledQueryError, LimitError, ParseError, PeerwatchError, QueryError, StoreError
 from peerwatch.model import Clock, Labels, Matcher, MetricType, SeriesSet, SystemClock
 from peerwatch.query.engine import Engine
+from peerwatch.query.federate import federate
 from peerwatch.query.functions.label import valid_label_name
 from peerwatch.query.gotext import quote
-from peerwatch.query.limits import Cancellation, QueryTimeoutError
+from peerwatch.query.limits import Budget, Cancellation, QueryTimeoutError
+from peerwatch.query.loader import Loader
 from peerwatch.query.parameters import (
+    MAX_TIME_MS,
+    MIN_TIME_MS,
     BadParameterError,
     Form,
     InstantRequest,
+    QueryOptions,
     RangeRequest,
     SeriesRequest,
     first,
@@ -26,10 +31,16 @@ from peerwatch.query.parameters import (
 from peerwatch.query.parser import parse
 from peerwatch.query.pretty import prettify
 from peerwatch.query.queryable import Queryable
-from peerwatch.query.render import render_labels, render_result, success
+from peerwatch.query.render import render_labels, render_result, success, with_stats
 from peerwatch.query.result import MatrixResult, Result, ResultValue, VectorResult
+from peerwatch.query.status import MAX_HEAVIEST, Holdings, render_holdings
+from peerwatch.query.tree import tree_of
+from peerwatch.wire.remote_read import ReadQuery, encode_read_response
 
 _Item = TypeVar("_Item")
+
+READ_SAMPLES = 5_000_000
+"""Samples of one remote read: 90 MB before compression."""
 
 TRUNCATED = "results truncated due to limit"
 COMPATIBLE_VERSION = "3.5.0"
@@ -92,7 +103,7 @@ class PrometheusApi:
                 cancelled=cancelled,
             )
 
-        return _answer(run, options.limit)
+        return self._answer(run, options)
 
     def query_range(self, request: RangeRequest, cancelled: Cancellation | None = None) -> bytes:
         """The answer to a range query. Raises PeerwatchError."""
@@ -109,7 +120,20 @@ class PrometheusApi:
                 cancelled=cancelled,
             )
 
-        return _answer(run, options.limit)
+        return self._answer(run, options)
+
+    def _answer(self, run: Callable[[], Result], options: QueryOptions) -> bytes:
+        began_s = self._clock.monotonic_s()
+        try:
+            result = run()
+        except ParseError as error:
+            raise invalid_query(error) from error
+        value, is_truncated = truncate(result.value, options.limit)
+        warnings = [*result.warnings, TRUNCATED] if is_truncated else result.warnings
+        data = render_result(value)
+        if options.stats:
+            data = with_stats(data, result.samples, self._clock.monotonic_s() - began_s)
+        return success(data, warnings, result.infos)
 
     def labels(self, request: SeriesRequest) -> bytes:
         """All label names. Raises PeerwatchError."""
@@ -159,6 +183,47 @@ class PrometheusApi:
         except ParseError as error:
             raise invalid_query(error) from error
 
+    def parse_query(self, form: Form) -> bytes:
+        """The query's syntax tree. Raises BadParameterError."""
+        try:
+            return success(msgspec.json.encode(tree_of(parse(first(form, "query")))))
+        except ParseError as error:
+            raise invalid_query(error) from error
+
+    def federate(
+        self, selectors: Sequence[Sequence[Matcher]], escaping: str, cancelled: Cancellation | None = None
+    ) -> bytes:
+        """The page of `/federate`: the newest sample of what matches one of the selectors. Raises PeerwatchError."""
+        options = self.engine.options
+        budget = Budget.start(options.limits, self._clock, cancelled)
+        loader = Loader(self._source, budget)
+        return federate(loader, budget, selectors, self.now_ms, options.lookback_ms, escaping)
+
+    def remote_read(self, queries: Sequence[ReadQuery], cancelled: Cancellation | None = None) -> bytes:
+        """The answer to a remote read: samples as they are stored. Raises LimitError past `READ_SAMPLES`."""
+        budget = Budget.start(self.engine.options.limits, self._clock, cancelled)
+        results: list[SeriesSet] = []
+        left = READ_SAMPLES
+        for query in queries:
+            budget.check()
+            try:
+                found = self._source.select(query.matchers, query.start_ms, query.end_ms, max_samples=left)
+            except LimitError as error:
+                raise LimitError(f"exceeded sample limit ({READ_SAMPLES})") from error
+            left -= len(found.values)
+            results.append(found)
+        return encode_read_response(results)
+
+    def tsdb(self, held: Holdings, form: Form) -> bytes:
+        """What there is most of. Raises BadParameterError."""
+        text = first(form, "limit")
+        limit = int(text) if text.isascii() and text.isdigit() else (0 if text else 10)
+        if not 0 < limit <= MAX_HEAVIEST:
+            raise BadParameterError(
+                "limit must be a positive number" if limit <= 0 else f"limit must not exceed {MAX_HEAVIEST}"
+            )
+        return render_holdings(held, self._series((), MIN_TIME_MS, MAX_TIME_MS), limit)
+
     def build_info(self) -> bytes:
         """Which Prometheus to take us for."""
         info = {
@@ -170,16 +235,6 @@ class PrometheusApi:
             "goVersion": "",
         }
         return success(msgspec.json.encode(info))
-
-
-def _answer(run: Callable[[], Result], limit: int) -> bytes:
-    try:
-        result = run()
-    except ParseError as error:
-        raise invalid_query(error) from error
-    value, is_truncated = truncate(result.value, limit)
-    warnings = [*result.warnings, TRUNCATED] if is_truncated else result.warnings
-    return success(render_result(value), warnings, result.infos)
 
 
 def truncate(value: ResultValue, limit: int) -> tuple[ResultValue, bool]:

@@ -55,6 +55,8 @@ class Result:
     value: ResultValue
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
+    samples: int = 0
+    """Samples that were read for it."""
 
 
 def instant_result(value: Value | RangeVector, time_ms: int) -> ResultValue:

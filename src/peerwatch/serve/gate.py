@@ -37,6 +37,7 @@ _READ_BY_POST = frozenset(
         "/api/v1/labels",
         "/api/v1/format_query",
         "/api/v1/parse_query",
+        "/api/v1/read",
     }
 )
 

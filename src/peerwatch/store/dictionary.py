@@ -15,6 +15,8 @@ from peerwatch.store.index import LabelIndex
 Meaning = tuple[MetricType, str, str]
 """Type, help and unit of a metric."""
 
+_NO_MEANING: Meaning = (MetricType.UNKNOWN, "", "")
+
 
 class _Table:
     """Everything about the known series; replaced as a whole when series are pruned."""
@@ -246,7 +248,8 @@ class Dictionary:
         changed = {
             one.labels.metric: (one.type, one.help, one.unit)
             for one in series
-            if self._meanings.get(one.labels.metric) != (one.type, one.help, one.unit)
+            if self._meanings.get(one.labels.metric, _NO_MEANING) != (one.type, one.help, one.unit)
+            and (one.type, one.help, one.unit) != _NO_MEANING  # who knows nothing does not overrule who does
         }
         if not new and not changed:
             return

@@ -102,6 +102,10 @@ class MemorySampleStore:
 
     # --- reading, for tests
 
+    def layouts(self) -> list[Layout]:
+        """Every layout made, in order."""
+        return list(self._layouts.values())
+
     def samples(self, labels: Labels) -> dict[int, float]:
         """The values of one series by time."""
         bits = self.cells.get(labels, {})

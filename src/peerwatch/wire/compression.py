@@ -75,7 +75,7 @@ class Compressor:
         if codec is Codec.ZSTD:
             return self._expand_zstd(data, size_bytes)
         if codec is Codec.SNAPPY:
-            return _expand_snappy(data, size_bytes)
+            return expand_snappy(data, size_bytes)
         return _expand_gzip(data, size_bytes)
 
     def _expand_zstd(self, data: bytes, size_bytes: int) -> bytes:
@@ -89,7 +89,8 @@ class Compressor:
             raise DecodeError(f"zstd: {error}") from error
 
 
-def _expand_snappy(data: bytes, size_bytes: int) -> bytes:
+def expand_snappy(data: bytes, size_bytes: int) -> bytes:
+    """A Snappy block of at most `size_bytes` after decompression. Raises DecodeError for anything else."""
     try:
         announced = cramjam.snappy.decompress_raw_len(data)
         if announced > size_bytes:

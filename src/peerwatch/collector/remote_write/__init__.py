@@ -1,0 +1,1 @@
+"""Remote write in: what a Prometheus, or anything that speaks its protocol, sends to this hub."""

@@ -1,0 +1,119 @@
+"""SeriesTable: which layout of the store holds a series that writers name, and in which row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatch.model import Int64Array, Layout
+from peerwatch.wire.remote_write import SeriesKey
+
+UNKNOWN = -1
+GROUP_ROWS = 1 << 10
+"""Series of one layout at most."""
+
+_HOUR_S = 3_600.0
+_ROW_BITS = 10
+_WASTE = 8  # cells per sample, over a while, at which series do not belong together
+_JUDGED_CELLS = 1 << 16
+
+
+@dataclass(slots=True)
+class Group:
+    """Series that came together, with one time: a scrape. Mutable; owned by the table.
+
+    What comes of some of them only is stored with gaps, so `cells` per sample says whether they still belong together.
+    """
+
+    layout: Layout
+    cells: int = 0
+    samples: int = 0
+
+    def wastes(self, cells: int, samples: int) -> bool:
+        """Note a matrix of this group; whether too many of its cells, of late, are gaps."""
+        self.cells += cells
+        self.samples += samples
+        if self.cells <= _JUDGED_CELLS:
+            return False
+        wasteful = self.cells > _WASTE * self.samples
+        self.cells, self.samples = self.cells // 2, self.samples // 2
+        return wasteful
+
+
+class SeriesTable:
+    """Series of the last one to two hours, by the key that requests give them. Owned by the receiver.
+
+    Bounded by `max_series`: `room` says how many more it takes. A series that was forgotten is new when it comes again.
+    """
+
+    def __init__(self, max_series: int, now_s: float) -> None:
+        self._max_series = max_series
+        self._current: dict[SeriesKey, int] = {}
+        self._previous: dict[SeriesKey, int] = {}
+        self._groups: dict[int, Group] = {}
+        self._unused: set[int] = set()
+        self._next_group = 0
+        self._turned_s = now_s
+
+    def __len__(self) -> int:
+        return len(self._current) + len(self._previous)
+
+    @property
+    def room(self) -> int:
+        """How many more series may come."""
+        return self._max_series - len(self)
+
+    def find(self, keys: Sequence[SeriesKey], now_s: float) -> Int64Array:
+        """The place of each series, UNKNOWN where it has none."""
+        self._turn(now_s)
+        places = list(map(self._current.get, keys))
+        if None in places:
+            for at, place in enumerate(places):
+                if place is None:
+                    places[at] = self._promote(keys[at])
+        return np.array(places, np.int64)
+
+    def _promote(self, key: SeriesKey) -> int:
+        place = self._previous.pop(key, UNKNOWN)
+        if place != UNKNOWN:
+            self._current[key] = place
+        return place
+
+    def put(self, keys: Iterable[SeriesKey], layout: Layout) -> list[int]:
+        """Make a group of series, in the order of `layout`; their places from now on."""
+        base = self._next_group << _ROW_BITS
+        self._groups[self._next_group] = Group(layout)
+        self._next_group += 1
+        places = []
+        for row, key in enumerate(keys):
+            self._previous.pop(key, None)
+            self._current[key] = base + row
+            places.append(base + row)
+        return places
+
+    def group(self, number: int) -> Group:
+        """The group of that number."""
+        return self._groups[number]
+
+    def height(self, number: int) -> int:
+        """How many series a group has."""
+        return len(self._groups[number].layout.series)
+
+    def _turn(self, now_s: float) -> None:
+        age_s = now_s - self._turned_s
+        if age_s < _HOUR_S:
+            return
+        self._previous = self._current if age_s < 2 * _HOUR_S else {}
+        self._current = {}
+        self._turned_s = now_s
+        unused = self._groups.keys() - {place >> _ROW_BITS for place in self._previous.values()}
+        for number in unused & self._unused:  # at the second time: whoever holds its number has long stored
+            del self._groups[number]
+        self._unused = unused
+
+
+def split_places(places: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(group, row in its layout) of each place."""
+    return places >> _ROW_BITS, places & (GROUP_ROWS - 1)

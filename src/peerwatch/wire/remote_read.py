@@ -1,0 +1,130 @@
+"""Remote read: requests in, sampled responses out. Samples are written by numpy, none becomes an object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cramjam
+import numpy as np
+from numpy.typing import NDArray
+
+from peerwatch.errors import DecodeError, QueryError
+from peerwatch.model import Int64Array, Labels, Matcher, MatchOp, SeriesSet
+from peerwatch.wire import remote_pb2 as pb
+from peerwatch.wire.compression import expand_snappy
+from peerwatch.wire.signed import parse_message
+
+MAX_READ_REQUEST_BYTES = 1 << 20
+CONTENT_TYPE = "application/x-protobuf"
+
+_MAX_QUERIES = 100
+_OPS = (MatchOp.EQUAL, MatchOp.NOT_EQUAL, MatchOp.REGEX, MatchOp.NOT_REGEX)
+_SAMPLES = 0
+_SAMPLE_BYTES, _TIME_BYTES = 18, 6
+_MIN_TIME_MS, _MAX_TIME_MS = 1 << 35, (1 << 42) - 1  # times whose varint has 6 bytes: 1971 to 2109
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQuery:
+    """Series and samples in [start_ms, end_ms]."""
+
+    start_ms: int
+    end_ms: int
+    matchers: tuple[Matcher, ...]
+
+
+def decode_read_request(body: bytes) -> list[ReadQuery]:
+    """The queries of a compressed prometheus.ReadRequest. Raises DecodeError, also for a client that wants no samples
+    but streamed chunks only."""
+    message = parse_message(pb.ReadRequest, expand_snappy(body, MAX_READ_REQUEST_BYTES))
+    if len(message.queries) > _MAX_QUERIES:
+        raise DecodeError(f"{len(message.queries)} queries in one request, limit {_MAX_QUERIES}")
+    accepted = list(message.accepted_response_types)
+    if accepted and _SAMPLES not in accepted:
+        raise DecodeError(f"accepted response types {accepted}: only samples (0) are sent")
+    return [
+        ReadQuery(one.start_ms, one.end_ms, tuple(_matcher(matcher) for matcher in one.matchers))
+        for one in message.queries
+    ]
+
+
+def _matcher(matcher: pb.ReadMatcher) -> Matcher:
+    if matcher.type >= len(_OPS):
+        raise DecodeError(f"matcher type {matcher.type} is unknown")
+    try:
+        return Matcher(matcher.name, _OPS[matcher.type], matcher.value)
+    except QueryError as error:
+        raise DecodeError(f"matcher of {matcher.name[:100]!r}: {error}") from error
+
+
+def encode_read_response(results: Sequence[SeriesSet]) -> bytes:
+    """A compressed prometheus.ReadResponse. Series without a sample are left out."""
+    pieces: list[bytes | memoryview] = []
+    for found in results:
+        inner = _plain_result(found) if _has_odd_times(found) else _result(found)
+        pieces.append(_head(0x0A, sum(map(len, inner))))
+        pieces += inner
+    return bytes(cramjam.snappy.compress_raw(b"".join(pieces)))
+
+
+def _has_odd_times(found: SeriesSet) -> bool:
+    times = found.times_ms
+    return len(times) > 0 and (int(times.min()) < _MIN_TIME_MS or int(times.max()) > _MAX_TIME_MS)
+
+
+def _result(found: SeriesSet) -> list[bytes | memoryview]:
+    """In pieces, so that the samples of a large answer are copied once."""
+    samples = _samples(found).reshape(-1).data
+    offsets = (found.offsets * _SAMPLE_BYTES).tolist()
+    pieces: list[bytes | memoryview] = []
+    for labels, start, end in zip(found.labels, offsets[:-1], offsets[1:], strict=True):
+        if end > start:
+            head = _labels(labels)
+            pieces += (_head(0x0A, len(head) + end - start), head, samples[start:end])
+    return pieces
+
+
+def _samples(found: SeriesSet) -> NDArray[np.uint8]:
+    rows = np.empty((len(found.values), _SAMPLE_BYTES), np.uint8)
+    rows[:, 0:3] = (0x12, _SAMPLE_BYTES - 2, 0x09)
+    rows[:, 3:11] = np.ascontiguousarray(found.values, "<f8").view(np.uint8).reshape(-1, 8)
+    rows[:, 11] = 0x10
+    rows[:, 12:] = _varints(found.times_ms)
+    return rows
+
+
+def _varints(times_ms: Int64Array) -> NDArray[np.uint8]:
+    digits = (times_ms[:, None] >> (7 * np.arange(_TIME_BYTES)) & 0x7F).astype(np.uint8)
+    digits[:, :-1] |= 0x80
+    return digits
+
+
+def _plain_result(found: SeriesSet) -> list[bytes | memoryview]:
+    """The same for times of any size, sample by sample."""
+    pieces: list[bytes | memoryview] = []
+    bounds = found.offsets.tolist()
+    for labels, start, end in zip(found.labels, bounds[:-1], bounds[1:], strict=True):
+        part = slice(start, end)
+        samples = [
+            pb.Sample(value=value, timestamp_ms=time_ms)
+            for time_ms, value in zip(found.times_ms[part].tolist(), found.values[part].tolist(), strict=True)
+        ]
+        if samples:
+            content = _labels(labels) + pb.SeriesV1(samples=samples).SerializeToString()
+            pieces += (_head(0x0A, len(content)), content)
+    return pieces
+
+
+def _labels(labels: Labels) -> bytes:
+    return pb.LabelSet(labels=[pb.LabelPair(name=name, value=value) for name, value in labels]).SerializeToString()
+
+
+def _head(tag: int, size: int) -> bytes:
+    """What stands before a field of so many bytes."""
+    head = bytearray((tag,))
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head)
