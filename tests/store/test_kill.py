@@ -56,9 +56,8 @@ def test_kill_9_loses_nothing(tmp_path: Path) -> None:
         lines += child.stdout.readlines()
         child.wait()
         child.stdout.close()
-        acknowledged = max(
-            acknowledged, *(int(line) for line in lines if line.strip().isdigit() and line.endswith(b"\n"))
-        )
+        told = [int(line) for line in lines if line.strip().isdigit() and line.endswith(b"\n")]
+        acknowledged = max([acknowledged, *told])
         store = open_store(tmp_path)
         found = cells_of(store.select([], *EVERYTHING_MS))
         assert len(found) == 3
