@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from peerwatch.errors import ConfigError
 from peerwatch.model import STALE, STALE_BITS, Labels, MetricType
 from peerwatch.testing.sample_store import MemorySampleStore
 from peerwatch.wire import remote_pb2 as pb
+from peerwatch.wire.compression import announced_bytes
 from peerwatch.wire.limits import WireLimits
 from tests.collector.kit import EPOCH, Hub
 from tests.wire.remote_kit import Sent, request_v1, request_v2, series_v1, snappy
@@ -265,6 +267,32 @@ def test_a_large_request_is_refused_before_it_is_read(tmp_path: Path) -> None:
         (413, "request of 1001 bytes or more, limit 1000\n"),
         (413, "request of 1200 bytes or more, limit 1000\n"),
     ]
+
+
+def test_bodies_are_bounded_together(tmp_path: Path) -> None:
+    """While one is under way the next must wait, unpacked sizes counted; then there is room again."""
+    body = request_v1(*scrape(EPOCH, 20))
+    unpacked = announced_bytes(body)
+    writer = Writer(tmp_path, limits=WireLimits(max_body_bytes=unpacked + len(body)), max_bodies=1)
+
+    async def story(client: httpx.AsyncClient) -> list[httpx.Response]:
+        answers: list[httpx.Response] = []
+
+        async def send() -> None:
+            answers.append(await client.post("/api/v1/write", content=body, headers={"content-type": V1}))
+
+        writer.store.pause()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            await send()
+            writer.store.resume()
+        await send()
+        return answers
+
+    answers = writer.tell(story)
+    assert [answer.status_code for answer in answers] == [503, 204, 204]
+    assert (answers[0].headers["retry-after"], "bytes in memory, limit" in answers[0].text) == ("2", True)
 
 
 def test_a_hub_that_cannot_store_asks_to_come_again(writer: Writer) -> None:

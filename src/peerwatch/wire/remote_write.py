@@ -47,8 +47,8 @@ class Written:
 def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
     """A compressed prometheus.WriteRequest. Raises DecodeError for anything else, or for more than `limits` allow."""
     message = parse_message(pb.WriteV1, expand_snappy(body, limits.max_body_bytes))
+    _check_counts(len(message.timeseries), len(message.metadata), limits)
     raws = list(message.timeseries)
-    _check_counts(len(raws), len(message.metadata), limits)
     found = scan(raws, limits, with_metadata=False)
     keys: list[SeriesKey] = [raw[:end] for raw, end in zip(raws, found.head_ends.tolist(), strict=True)]
     odd = _Odd(limits)
@@ -63,8 +63,8 @@ def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
 def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
     """A compressed io.prometheus.write.v2.Request. Raises DecodeError as `decode_write_v1`."""
     message = parse_message(pb.WriteV2, expand_snappy(body, limits.max_body_bytes))
+    _check_counts(len(message.timeseries), 0, limits)
     raws, symbols = list(message.timeseries), list(message.symbols)
-    _check_counts(len(raws), 0, limits)
     if raws and (not symbols or symbols[0]):
         raise DecodeError("symbols must begin with the empty string")
     found = scan(raws, limits, with_metadata=True)
