@@ -205,6 +205,7 @@ def test_a_writer_cannot_bring_more_series_than_allowed(tmp_path: Path) -> None:
 def test_the_store_learns_what_metrics_mean(writer: Writer) -> None:
     """2.0 says it beside the series; 1.0 later and by family, for series that are there and for those to come."""
     counter = (MetricType.COUNTER, "How many.", "")
+    later = Labels.of(__name__="later_total")
     histogram = (MetricType.HISTOGRAM, "How long.", "s")
     bucket, total = Labels.of(__name__="h_bucket", le="1"), Labels.of(__name__="h_sum")
     bodies = [
@@ -212,13 +213,25 @@ def test_the_store_learns_what_metrics_mean(writer: Writer) -> None:
         request_v1(families={"h": histogram, "other": counter}),
         request_v1((total, [(EPOCH, 1.0)])),
     ]
-    assert [answer.status_code for answer in writer.post(*bodies)] == [204] * 3
+    second = [
+        request_v2((later, [(EPOCH, 1.0)])),
+        request_v2((later, [(EPOCH + 1, 1.0)]), meaning=counter),
+        request_v2((Labels.of(__name__="new"), [(EPOCH, 1.0)]), meaning=counter),
+    ]
+
+    async def story(client: httpx.AsyncClient) -> list[httpx.Response]:
+        calls = [(body, V1) for body in bodies] + [(body, V2) for body in second]
+        return [
+            await client.post("/api/v1/write", content=body, headers={"content-type": kind}) for body, kind in calls
+        ]
+
+    assert [answer.status_code for answer in writer.tell(story)] == [204] * 6
     learnt = {
         series.labels.metric: (series.type, series.help, series.unit)
         for layout in writer.store.layouts()
         for series in layout.series
     }
-    assert learnt == {"h_bucket": histogram, "h_sum": histogram}
+    assert learnt == {"h_bucket": histogram, "h_sum": histogram, "later_total": counter, "new": counter}
 
 
 @pytest.mark.parametrize(

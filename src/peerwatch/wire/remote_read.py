@@ -36,8 +36,7 @@ class ReadQuery:
 def decode_read_request(body: bytes) -> list[ReadQuery]:
     """The queries of a compressed prometheus.ReadRequest. Raises DecodeError for anything else.
 
-    Which kinds of response a client accepts is not looked at: all get samples, as from a Prometheus before 2.13, which
-    clients that ask for streamed chunks still understand by the content type.
+    Which kinds of response a client accepts is not looked at: all get samples, as from a Prometheus before 2.13.
     """
     message = parse_message(pb.ReadRequest, expand_snappy(body, MAX_READ_REQUEST_BYTES))
     if len(message.queries) > _MAX_QUERIES:

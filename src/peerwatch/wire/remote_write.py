@@ -31,7 +31,8 @@ class Written:
     """One request in columns: sample i is `values[i]` of series `keys[rows[i]]` at `times_ms[i]`, in no order.
 
     `families` are the meanings that 1.0 sends apart; `meaning(row)` is what 2.0 sends with a series, None where it
-    sends none. Native histograms and exemplars are only counted.
+    sends none, and `meant` are series of the usual form with which it sends one. Native histograms and exemplars are
+    only counted.
     """
 
     keys: Sequence[SeriesKey]
@@ -40,6 +41,7 @@ class Written:
     values: Float64Array
     families: dict[str, Meaning]
     meaning: Callable[[int], Meaning | None]
+    meant: Sequence[int]
     histograms: int
     exemplars: int
 
@@ -57,7 +59,7 @@ def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
         keys[row] = _head_v1(series.labels)
         odd.add(row, series)
     families = {one.family: _meaning(one.type, one.help, one.unit, limits) for one in message.metadata if one.family}
-    return Written(keys, *odd.beside(found.columns()), families, lambda _: None, odd.histograms, odd.exemplars)
+    return Written(keys, *odd.beside(found.columns()), families, lambda _: None, (), odd.histograms, odd.exemplars)
 
 
 def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
@@ -82,7 +84,14 @@ def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
         made = _meaning(sent.type, symbols[sent.help_ref], symbols[sent.unit_ref], limits)
         return None if made == (MetricType.UNKNOWN, "", "") else made
 
-    return Written(keys, *odd.beside(found.columns()), {}, meaning, odd.histograms, odd.exemplars)
+    return Written(keys, *odd.beside(found.columns()), {}, meaning, found.meant.tolist(), odd.histograms, odd.exemplars)
+
+
+def metric_of_key(key: SeriesKey) -> str:
+    """The metric's name in a key of 2.0, where it has one."""
+    if isinstance(key, tuple) and METRIC_NAME in key[::2]:
+        return key[2 * key[::2].index(METRIC_NAME) + 1]
+    return ""
 
 
 def labels_of_key(key: SeriesKey, limits: WireLimits = DEFAULT_LIMITS) -> Labels:

@@ -12,13 +12,13 @@ import anyio.lowlevel
 import numpy as np
 
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
-from peerwatch.collector.remote_write.families import Families
+from peerwatch.collector.remote_write.families import NOTHING, Families
 from peerwatch.collector.remote_write.matrices import Cells, by_group
 from peerwatch.collector.remote_write.series_table import GROUP_ROWS, UNKNOWN, SeriesTable, split_places
 from peerwatch.errors import DecodeError
 from peerwatch.model import Clock, Float64Array, Int64Array, Labels, Layout, Part, RowsEntry, Series
 from peerwatch.wire.limits import WireLimits
-from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key
+from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key, metric_of_key
 
 _ENTRY_CELLS = 1 << 20  # per record of the WAL
 _CELL_BYTES = 9  # value and presence
@@ -110,8 +110,14 @@ class RemoteWriteReceiver:
         return outcome
 
     async def _learn(self, written: Written) -> None:
-        """Tell the store what metrics mean that it has already: 1.0 says so in requests of their own."""
-        changed = self._families.learn(written.families)
+        """Tell the store what metrics mean that it has already: 1.0 says so in requests of their own, 2.0 with any
+        sample."""
+        told = dict(written.families)
+        for row in written.meant:
+            metric = metric_of_key(written.keys[row])
+            if metric and metric not in self._families and metric not in told:
+                told[metric] = written.meaning(row) or NOTHING
+        changed = self._families.learn(told)
         if changed:
             await self._sink.layout(tuple(changed))
 
