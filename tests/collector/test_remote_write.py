@@ -121,6 +121,22 @@ def test_a_scrape_that_comes_in_parts_and_out_of_order_is_whole(writer: Writer) 
     assert writer.store.layouts_made == 1
 
 
+def test_a_backlog_of_scrapes_in_one_request_is_one_layout(writer: Writer) -> None:
+    """A sender that catches up repeats each series for each of its samples."""
+    backlog = [one for at in range(4) for one in scrape(EPOCH + 1000 * at, 9)]
+    bodies = [request_v1(*backlog[:30]), request_v1(*backlog[30:])]
+    assert [answer.status_code for answer in writer.post(*bodies)] == [204, 204]
+    assert (writer.store.cell_count, writer.store.layouts_made) == (36, 1)
+
+
+def test_a_nameless_series_is_refused_with_all_its_samples(writer: Writer) -> None:
+    """However often it comes in a request."""
+    nameless = Labels.of(a="b")
+    [answer] = writer.post(request_v1((nameless, [(EPOCH, 1.0)]), (nameless, [(EPOCH + 1, 1.0)])))
+    text = "2 of 2 samples refused (invalid_labels 2): series without __name__: {'a': 'b'}\n"
+    assert (answer.status_code, answer.text) == (400, text)
+
+
 def test_series_that_do_not_come_together_part(writer: Writer) -> None:
     """Two hundred series with times of their own: no matrix of gaps; every sample is stored all the same."""
     rows = 200

@@ -92,12 +92,12 @@ class RemoteWriteReceiver:
         rows, times, values = self._in_time(written, outcome)
         places = self._table.find(written.keys, self._clock.monotonic_s())
         fresh = np.unique(rows[places[rows] == UNKNOWN])
-        invalid: dict[int, str] = {}
+        invalid: dict[SeriesKey, str] = {}
         if len(fresh):
             invalid = await self._place(fresh, written, rows, times, places)
         homeless = places[rows] == UNKNOWN
         if homeless.any():
-            self._explain(rows[homeless], invalid, outcome)
+            self._explain([written.keys[row] for row in rows[homeless].tolist()], invalid, outcome)
             rows, times, values = rows[~homeless], times[~homeless], values[~homeless]
         cells = list(by_group(places[rows], times, values))
         scattered = self._scattered(cells)
@@ -138,28 +138,31 @@ class RemoteWriteReceiver:
 
     async def _place(
         self, wanted: Int64Array, written: Written, rows: Int64Array, times: Int64Array, places: Int64Array
-    ) -> dict[int, str]:
+    ) -> dict[SeriesKey, str]:
         """Give these series groups of those that came with them; what cannot be a series, or has no room, stays out.
 
         Series belong together that have the same times here, and the same job and instance. Returns what is wrong
-        with the rows that cannot be series.
+        with those that cannot be series.
         """
-        invalid: dict[int, str] = {}
+        invalid: dict[SeriesKey, str] = {}
+        seen: set[SeriesKey] = set()
         bundles: dict[tuple[bytes, str, str], dict[SeriesKey, Series]] = {}
         room = self._table.room
         for number, (row, stamps) in enumerate(_stamps(wanted, rows, times)):
             if number % _TURN_SERIES == _TURN_SERIES - 1:
                 await anyio.lowlevel.checkpoint()
-            if places[row] == UNKNOWN and room <= 0:
+            key = written.keys[row]
+            if key in seen or (places[row] == UNKNOWN and room <= 0):
                 continue
+            seen.add(key)  # senders repeat a series for each of its samples; where it first comes it belongs
             try:
-                series = self._series(written.keys[row], row, written)
+                series = self._series(key, row, written)
             except DecodeError as error:
-                invalid[row] = str(error)
+                invalid[key] = str(error)
                 continue
             room -= int(places[row] == UNKNOWN)
             job, instance = (series.labels.get(name) for name in _IDENTITY)
-            bundles.setdefault((stamps, job, instance), {})[written.keys[row]] = series
+            bundles.setdefault((stamps, job, instance), {})[key] = series
         placed: dict[SeriesKey, int] = {}
         for bundle in bundles.values():
             for some in _batched(bundle.items(), GROUP_ROWS):
@@ -188,13 +191,11 @@ class RemoteWriteReceiver:
         meaning = written.meaning(row) or self._families.meaning(labels.metric)
         return Series(labels, *meaning)
 
-    def _explain(self, rows: Int64Array, invalid: dict[int, str], outcome: Outcome) -> None:
-        """Why series have no place: their labels, or the limit."""
-        found, counts = np.unique(rows, return_counts=True)
+    def _explain(self, homeless: Iterable[SeriesKey], invalid: dict[SeriesKey, str], outcome: Outcome) -> None:
+        """Why samples have no place: the labels of their series, or the limit."""
         limit = f"{len(self._table)} series within an hour or two, limit remote_write.max_series"
-        for row, count in zip(found.tolist(), counts.tolist(), strict=True):
-            reason = "invalid_labels" if row in invalid else "series_limit"
-            outcome.refuse(reason, count, invalid.get(row, limit))
+        for key, count in Tally(homeless).items():
+            outcome.refuse("invalid_labels" if key in invalid else "series_limit", count, invalid.get(key, limit))
 
     def _scattered(self, cells: Sequence[Cells]) -> list[int]:
         """Groups whose series do not come together any more: their matrices would be mostly gaps."""
