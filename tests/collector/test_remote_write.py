@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from peerwatch.errors import ConfigError
 from peerwatch.model import STALE, STALE_BITS, Labels, MetricType
 from peerwatch.testing.sample_store import MemorySampleStore
 from peerwatch.wire import remote_pb2 as pb
+from peerwatch.wire.compression import announced_bytes
 from peerwatch.wire.limits import WireLimits
 from tests.collector.kit import EPOCH, Hub
 from tests.wire.remote_kit import Sent, request_v1, request_v2, series_v1, snappy
@@ -119,6 +121,22 @@ def test_a_scrape_that_comes_in_parts_and_out_of_order_is_whole(writer: Writer) 
     assert writer.store.layouts_made == 1
 
 
+def test_a_backlog_of_scrapes_in_one_request_is_one_layout(writer: Writer) -> None:
+    """A sender that catches up repeats each series for each of its samples."""
+    backlog = [one for at in range(4) for one in scrape(EPOCH + 1000 * at, 9)]
+    bodies = [request_v1(*backlog[:30]), request_v1(*backlog[30:])]
+    assert [answer.status_code for answer in writer.post(*bodies)] == [204, 204]
+    assert (writer.store.cell_count, writer.store.layouts_made) == (36, 1)
+
+
+def test_a_nameless_series_is_refused_with_all_its_samples(writer: Writer) -> None:
+    """However often it comes in a request."""
+    nameless = Labels.of(a="b")
+    [answer] = writer.post(request_v1((nameless, [(EPOCH, 1.0)]), (nameless, [(EPOCH + 1, 1.0)])))
+    text = "2 of 2 samples refused (invalid_labels 2): series without __name__: {'a': 'b'}\n"
+    assert (answer.status_code, answer.text) == (400, text)
+
+
 def test_series_that_do_not_come_together_part(writer: Writer) -> None:
     """Two hundred series with times of their own: no matrix of gaps; every sample is stored all the same."""
     rows = 200
@@ -203,6 +221,7 @@ def test_a_writer_cannot_bring_more_series_than_allowed(tmp_path: Path) -> None:
 def test_the_store_learns_what_metrics_mean(writer: Writer) -> None:
     """2.0 says it beside the series; 1.0 later and by family, for series that are there and for those to come."""
     counter = (MetricType.COUNTER, "How many.", "")
+    later = Labels.of(__name__="later_total")
     histogram = (MetricType.HISTOGRAM, "How long.", "s")
     bucket, total = Labels.of(__name__="h_bucket", le="1"), Labels.of(__name__="h_sum")
     bodies = [
@@ -210,13 +229,25 @@ def test_the_store_learns_what_metrics_mean(writer: Writer) -> None:
         request_v1(families={"h": histogram, "other": counter}),
         request_v1((total, [(EPOCH, 1.0)])),
     ]
-    assert [answer.status_code for answer in writer.post(*bodies)] == [204] * 3
+    second = [
+        request_v2((later, [(EPOCH, 1.0)])),
+        request_v2((later, [(EPOCH + 1, 1.0)]), meaning=counter),
+        request_v2((Labels.of(__name__="new"), [(EPOCH, 1.0)]), meaning=counter),
+    ]
+
+    async def story(client: httpx.AsyncClient) -> list[httpx.Response]:
+        calls = [(body, V1) for body in bodies] + [(body, V2) for body in second]
+        return [
+            await client.post("/api/v1/write", content=body, headers={"content-type": kind}) for body, kind in calls
+        ]
+
+    assert [answer.status_code for answer in writer.tell(story)] == [204] * 6
     learnt = {
         series.labels.metric: (series.type, series.help, series.unit)
         for layout in writer.store.layouts()
         for series in layout.series
     }
-    assert learnt == {"h_bucket": histogram, "h_sum": histogram}
+    assert learnt == {"h_bucket": histogram, "h_sum": histogram, "later_total": counter, "new": counter}
 
 
 @pytest.mark.parametrize(
@@ -265,6 +296,32 @@ def test_a_large_request_is_refused_before_it_is_read(tmp_path: Path) -> None:
         (413, "request of 1001 bytes or more, limit 1000\n"),
         (413, "request of 1200 bytes or more, limit 1000\n"),
     ]
+
+
+def test_bodies_are_bounded_together(tmp_path: Path) -> None:
+    """While one is under way the next must wait, unpacked sizes counted; then there is room again."""
+    body = request_v1(*scrape(EPOCH, 20))
+    unpacked = announced_bytes(body)
+    writer = Writer(tmp_path, limits=WireLimits(max_body_bytes=unpacked + len(body)), max_bodies=1)
+
+    async def story(client: httpx.AsyncClient) -> list[httpx.Response]:
+        answers: list[httpx.Response] = []
+
+        async def send() -> None:
+            answers.append(await client.post("/api/v1/write", content=body, headers={"content-type": V1}))
+
+        writer.store.pause()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            await send()
+            writer.store.resume()
+        await send()
+        return answers
+
+    answers = writer.tell(story)
+    assert [answer.status_code for answer in answers] == [503, 204, 204]
+    assert (answers[0].headers["retry-after"], "bytes in memory, limit" in answers[0].text) == ("2", True)
 
 
 def test_a_hub_that_cannot_store_asks_to_come_again(writer: Writer) -> None:

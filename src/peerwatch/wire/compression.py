@@ -100,6 +100,14 @@ def expand_snappy(data: bytes, size_bytes: int) -> bytes:
         raise DecodeError(f"snappy: {error}") from error
 
 
+def announced_bytes(data: bytes) -> int:
+    """How large a Snappy block says it is after decompression; 0 where it is none."""
+    try:
+        return int(cramjam.snappy.decompress_raw_len(data))
+    except cramjam.DecompressionError:
+        return 0
+
+
 def _expand_gzip(data: bytes, size_bytes: int) -> bytes:
     unpacker = zlib.decompressobj(31)
     try:

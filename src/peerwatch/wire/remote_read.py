@@ -20,7 +20,6 @@ CONTENT_TYPE = "application/x-protobuf"
 
 _MAX_QUERIES = 100
 _OPS = (MatchOp.EQUAL, MatchOp.NOT_EQUAL, MatchOp.REGEX, MatchOp.NOT_REGEX)
-_SAMPLES = 0
 _SAMPLE_BYTES, _TIME_BYTES = 18, 6
 _MIN_TIME_MS, _MAX_TIME_MS = 1 << 35, (1 << 42) - 1  # times whose varint has 6 bytes: 1971 to 2109
 
@@ -35,14 +34,13 @@ class ReadQuery:
 
 
 def decode_read_request(body: bytes) -> list[ReadQuery]:
-    """The queries of a compressed prometheus.ReadRequest. Raises DecodeError, also for a client that wants no samples
-    but streamed chunks only."""
+    """The queries of a compressed prometheus.ReadRequest. Raises DecodeError for anything else.
+
+    Which kinds of response a client accepts is not looked at: all get samples, as from a Prometheus before 2.13.
+    """
     message = parse_message(pb.ReadRequest, expand_snappy(body, MAX_READ_REQUEST_BYTES))
     if len(message.queries) > _MAX_QUERIES:
         raise DecodeError(f"{len(message.queries)} queries in one request, limit {_MAX_QUERIES}")
-    accepted = list(message.accepted_response_types)
-    if accepted and _SAMPLES not in accepted:
-        raise DecodeError(f"accepted response types {accepted}: only samples (0) are sent")
     return [
         ReadQuery(one.start_ms, one.end_ms, tuple(_matcher(matcher) for matcher in one.matchers))
         for one in message.queries

@@ -34,6 +34,8 @@ class Scan:
     counts: Int64Array
     zero: Int64Array
     odd: Int64Array
+    meant: Int64Array
+    """Rows of usual series whose metadata is not empty."""
 
     def columns(self) -> tuple[Int64Array, Int64Array, Float64Array]:
         """(rows, times, values) of the usual series."""
@@ -91,7 +93,9 @@ def scan(raws: Sequence[bytes], limits: WireLimits, *, with_metadata: bool) -> S
     total = int(counts[full].sum()) + int(zero.sum())
     if total > limits.max_cells:
         raise DecodeError(f"request of {total} samples, limit {limits.max_cells}")
-    return Scan(data, starts, heads - starts, tails - starts, np.flatnonzero(full), counts, np.flatnonzero(zero), odd)
+    meant = np.flatnonzero((full | zero) & (stops < ends) & (data[stops + 1] > 0))
+    spans = (data, starts, heads - starts, tails - starts)
+    return Scan(*spans, np.flatnonzero(full), counts, np.flatnonzero(zero), odd, meant)
 
 
 def _skip_heads(

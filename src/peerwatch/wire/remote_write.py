@@ -31,7 +31,8 @@ class Written:
     """One request in columns: sample i is `values[i]` of series `keys[rows[i]]` at `times_ms[i]`, in no order.
 
     `families` are the meanings that 1.0 sends apart; `meaning(row)` is what 2.0 sends with a series, None where it
-    sends none. Native histograms and exemplars are only counted.
+    sends none, and `meant` are series of the usual form with which it sends one. Native histograms and exemplars are
+    only counted.
     """
 
     keys: Sequence[SeriesKey]
@@ -40,6 +41,7 @@ class Written:
     values: Float64Array
     families: dict[str, Meaning]
     meaning: Callable[[int], Meaning | None]
+    meant: Sequence[int]
     histograms: int
     exemplars: int
 
@@ -47,8 +49,8 @@ class Written:
 def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
     """A compressed prometheus.WriteRequest. Raises DecodeError for anything else, or for more than `limits` allow."""
     message = parse_message(pb.WriteV1, expand_snappy(body, limits.max_body_bytes))
+    _check_counts(len(message.timeseries), len(message.metadata), limits)
     raws = list(message.timeseries)
-    _check_counts(len(raws), len(message.metadata), limits)
     found = scan(raws, limits, with_metadata=False)
     keys: list[SeriesKey] = [raw[:end] for raw, end in zip(raws, found.head_ends.tolist(), strict=True)]
     odd = _Odd(limits)
@@ -57,14 +59,14 @@ def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
         keys[row] = _head_v1(series.labels)
         odd.add(row, series)
     families = {one.family: _meaning(one.type, one.help, one.unit, limits) for one in message.metadata if one.family}
-    return Written(keys, *odd.beside(found.columns()), families, lambda _: None, odd.histograms, odd.exemplars)
+    return Written(keys, *odd.beside(found.columns()), families, lambda _: None, (), odd.histograms, odd.exemplars)
 
 
 def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
     """A compressed io.prometheus.write.v2.Request. Raises DecodeError as `decode_write_v1`."""
     message = parse_message(pb.WriteV2, expand_snappy(body, limits.max_body_bytes))
+    _check_counts(len(message.timeseries), 0, limits)
     raws, symbols = list(message.timeseries), list(message.symbols)
-    _check_counts(len(raws), 0, limits)
     if raws and (not symbols or symbols[0]):
         raise DecodeError("symbols must begin with the empty string")
     found = scan(raws, limits, with_metadata=True)
@@ -82,7 +84,14 @@ def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
         made = _meaning(sent.type, symbols[sent.help_ref], symbols[sent.unit_ref], limits)
         return None if made == (MetricType.UNKNOWN, "", "") else made
 
-    return Written(keys, *odd.beside(found.columns()), {}, meaning, odd.histograms, odd.exemplars)
+    return Written(keys, *odd.beside(found.columns()), {}, meaning, found.meant.tolist(), odd.histograms, odd.exemplars)
+
+
+def metric_of_key(key: SeriesKey) -> str:
+    """The metric's name in a key of 2.0, where it has one."""
+    if isinstance(key, tuple) and METRIC_NAME in key[::2]:
+        return key[2 * key[::2].index(METRIC_NAME) + 1]
+    return ""
 
 
 def labels_of_key(key: SeriesKey, limits: WireLimits = DEFAULT_LIMITS) -> Labels:

@@ -13,7 +13,7 @@ class RemoteWriteConfig:
 
     max_series: int = 500_000  # within the last one to two hours; some 0.5 KB of memory each; more are refused
     max_families: int = 20_000  # metrics whose type and help is remembered; 1.0 sends them apart
-    max_bodies: int = 8  # requests of the largest size (collector.limits) in memory at once; more are told to wait
+    max_bodies: int = 8  # requests of the largest size, unpacked, in memory at once; more are told to wait
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -13,6 +13,7 @@ import anyio.to_thread
 from peerwatch.collector.remote_write.metrics import RemoteWriteMetrics
 from peerwatch.collector.remote_write.receiver import Outcome, RemoteWriteReceiver
 from peerwatch.errors import DecodeError, QuotaError, StoreError
+from peerwatch.wire.compression import announced_bytes
 from peerwatch.wire.limits import WireLimits
 from peerwatch.wire.remote_write import Written, decode_write_v1, decode_write_v2
 
@@ -28,6 +29,7 @@ _DECODERS: dict[str, Decode] = {_V1: decode_write_v1, _V2: decode_write_v2}
 _VERSIONS = {_V1: b"0.1.0", _V2: b"2.0.0"}
 _BODY_DEADLINE_S = 30.0
 _BUSY_WAIT_S = 2.0
+_DECODERS_AT_ONCE = 2  # unpacked and parsed a body may take ten times its size for a moment
 _INLINE_BYTES = 64 << 10  # a larger body is decoded beside the event loop
 
 
@@ -47,7 +49,8 @@ class _RefusedError(Exception):
 
 
 class RemoteWriteEndpoint:
-    """ASGI application for `/api/v1/write`. Bodies are bounded one by one, and together by `max_bodies` of the largest.
+    """ASGI application for `/api/v1/write`. Bodies are bounded one by one, and together, unpacked, by `max_bodies` of
+    the largest; two of them are unpacked at a time.
 
     What a sender may repeat with success is answered with 503 and a wait, since Prometheus gives up on 429 unless it
     is configured not to; what it must not repeat with 400, 413 or 415.
@@ -58,7 +61,8 @@ class RemoteWriteEndpoint:
     ) -> None:
         self._receiver = receiver
         self._limits = limits
-        self._max_held_bytes = max_bodies * limits.max_request_bytes
+        self._max_held_bytes = max_bodies * limits.max_body_bytes
+        self._decoders = anyio.CapacityLimiter(_DECODERS_AT_ONCE)
         self._held_bytes = 0
         self._metrics = metrics
 
@@ -86,6 +90,7 @@ class RemoteWriteEndpoint:
         held = _Held(self)
         try:
             body = await self._body(receive, held, headers.get(b"content-length", ""))
+            held.add(min(announced_bytes(body), self._limits.max_body_bytes))
             return await self._store(message, body)
         finally:
             self._held_bytes -= held.size_bytes
@@ -108,7 +113,7 @@ class RemoteWriteEndpoint:
     async def _decode(self, decode: Decode, body: bytes) -> Written:
         if len(body) <= _INLINE_BYTES:
             return decode(body, self._limits)
-        return await anyio.to_thread.run_sync(decode, body, self._limits)
+        return await anyio.to_thread.run_sync(decode, body, self._limits, limiter=self._decoders)
 
     async def _body(self, receive: Receive, held: _Held, announced: str) -> bytes:
         if announced.isascii() and announced.isdigit():

@@ -8,7 +8,8 @@ from peerwatch.model import Labels, MetricType, Series
 from peerwatch.wire.remote_write import Meaning
 
 _SUFFIXES = ("", "_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount")
-_NOTHING: Meaning = (MetricType.UNKNOWN, "", "")
+NOTHING: Meaning = (MetricType.UNKNOWN, "", "")
+"""What is said of a metric of which nothing is known."""
 
 
 class Families:
@@ -28,7 +29,11 @@ class Families:
         if exact is not None:
             return exact
         base, cut, suffix = metric.rpartition("_")
-        return self._meanings.get(base, _NOTHING) if cut + suffix in _SUFFIXES else _NOTHING
+        return self._meanings.get(base, NOTHING) if cut + suffix in _SUFFIXES else NOTHING
+
+    def __contains__(self, metric: str) -> bool:
+        """Whether this metric's own meaning is known, or there is no room for it."""
+        return metric in self._meanings or len(self._meanings) >= self._max
 
     def note(self, series: Iterable[Series]) -> None:
         """Remember that the store knows these."""

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import anyio.lowlevel
 import numpy as np
 
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
-from peerwatch.collector.remote_write.families import Families
+from peerwatch.collector.remote_write.families import NOTHING, Families
 from peerwatch.collector.remote_write.matrices import Cells, by_group
 from peerwatch.collector.remote_write.series_table import GROUP_ROWS, UNKNOWN, SeriesTable, split_places
 from peerwatch.errors import DecodeError
 from peerwatch.model import Clock, Float64Array, Int64Array, Labels, Layout, Part, RowsEntry, Series
 from peerwatch.wire.limits import WireLimits
-from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key
+from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key, metric_of_key
 
 _ENTRY_CELLS = 1 << 20  # per record of the WAL
 _CELL_BYTES = 9  # value and presence
 _TURN_SERIES = 1_000  # new series after which others get their turn: some 10 ms of work
 _IDENTITY = ("job", "instance")
+_T = TypeVar("_T")
 
 
 class RowsSink(Protocol):
@@ -90,11 +92,12 @@ class RemoteWriteReceiver:
         rows, times, values = self._in_time(written, outcome)
         places = self._table.find(written.keys, self._clock.monotonic_s())
         fresh = np.unique(rows[places[rows] == UNKNOWN])
+        invalid: dict[SeriesKey, str] = {}
         if len(fresh):
-            await self._place(fresh, written, rows, times, places)
+            invalid = await self._place(fresh, written, rows, times, places)
         homeless = places[rows] == UNKNOWN
         if homeless.any():
-            self._explain(written, rows[homeless], outcome)
+            self._explain([written.keys[row] for row in rows[homeless].tolist()], invalid, outcome)
             rows, times, values = rows[~homeless], times[~homeless], values[~homeless]
         cells = list(by_group(places[rows], times, values))
         scattered = self._scattered(cells)
@@ -107,8 +110,14 @@ class RemoteWriteReceiver:
         return outcome
 
     async def _learn(self, written: Written) -> None:
-        """Tell the store what metrics mean that it has already: 1.0 says so in requests of their own."""
-        changed = self._families.learn(written.families)
+        """Tell the store what metrics mean that it has already: 1.0 says so in requests of their own, 2.0 with any
+        sample."""
+        told = dict(written.families)
+        for row in written.meant:
+            metric = metric_of_key(written.keys[row])
+            if metric and metric not in self._families and metric not in told:
+                told[metric] = written.meaning(row) or NOTHING
+        changed = self._families.learn(told)
         if changed:
             await self._sink.layout(tuple(changed))
 
@@ -129,55 +138,50 @@ class RemoteWriteReceiver:
 
     async def _place(
         self, wanted: Int64Array, written: Written, rows: Int64Array, times: Int64Array, places: Int64Array
-    ) -> None:
+    ) -> dict[SeriesKey, str]:
         """Give these series groups of those that came with them; what cannot be a series, or has no room, stays out.
 
-        Series belong together that have the same times here, and the same job and instance.
+        Series belong together that have the same times here, and the same job and instance. Returns what is wrong
+        with those that cannot be series.
         """
-        bundles: dict[tuple[bytes, str, str], list[tuple[SeriesKey, Series, int]]] = {}
-        seen: dict[SeriesKey, int] = {}
-        order = np.argsort(rows, kind="stable")
-        first = np.searchsorted(rows[order], wanted)
-        after = np.searchsorted(rows[order], wanted, "right")
+        invalid: dict[SeriesKey, str] = {}
+        seen: set[SeriesKey] = set()
+        bundles: dict[tuple[bytes, str, str], dict[SeriesKey, Series]] = {}
         room = self._table.room
-        for number, (row, start, stop) in enumerate(zip(wanted.tolist(), first.tolist(), after.tolist(), strict=True)):
+        for number, (row, stamps) in enumerate(_stamps(wanted, rows, times)):
             if number % _TURN_SERIES == _TURN_SERIES - 1:
                 await anyio.lowlevel.checkpoint()
             key = written.keys[row]
-            if key in seen:  # the same series twice in a request
+            if key in seen or (places[row] == UNKNOWN and room <= 0):
                 continue
-            seen[key] = row
-            if places[row] == UNKNOWN:
-                if room <= 0:
-                    continue
-                room -= 1
+            seen.add(key)  # senders repeat a series for each of its samples; where it first comes it belongs
             try:
                 series = self._series(key, row, written)
-            except DecodeError:
+            except DecodeError as error:
+                invalid[key] = str(error)
                 continue
-            stamps = np.unique(times[order[start:stop]]).tobytes()
+            room -= int(places[row] == UNKNOWN)
             job, instance = (series.labels.get(name) for name in _IDENTITY)
-            bundles.setdefault((stamps, job, instance), []).append((key, series, row))
+            bundles.setdefault((stamps, job, instance), {})[key] = series
         placed: dict[SeriesKey, int] = {}
         for bundle in bundles.values():
-            for start in range(0, len(bundle), GROUP_ROWS):
-                placed.update(await self._group(bundle[start : start + GROUP_ROWS]))
+            for some in _batched(bundle.items(), GROUP_ROWS):
+                placed.update(await self._group(some))
         for row in wanted.tolist():
             places[row] = placed.get(written.keys[row], places[row])
+        return invalid
 
-    async def _group(self, bundle: Sequence[tuple[SeriesKey, Series, int]]) -> dict[SeriesKey, int]:
+    async def _group(self, bundle: Sequence[tuple[SeriesKey, Series]]) -> dict[SeriesKey, int]:
         """One layout for a bundle. Keys that mean the same series, spelled in other orders, share its row."""
-        by_labels: dict[object, list[SeriesKey]] = {}
-        series: list[Series] = []
-        for key, one, _ in bundle:
-            if one.labels not in by_labels:
-                series.append(one)
-            by_labels.setdefault(one.labels, []).append(key)
-        layout = await self._sink.layout(tuple(series))
-        self._families.note(series)
-        firsts = [keys[0] for keys in by_labels.values()]
-        placed = dict(zip(firsts, self._table.put(firsts, layout), strict=True))
-        return {key: placed[keys[0]] for keys in by_labels.values() for key in keys}
+        keys_of: dict[Labels, list[SeriesKey]] = {}
+        for key, series in bundle:
+            keys_of.setdefault(series.labels, []).append(key)
+        distinct = {series.labels: series for _, series in reversed(bundle)}
+        members = tuple(distinct[labels] for labels in keys_of)
+        layout = await self._sink.layout(members)
+        self._families.note(members)
+        places = self._table.put([keys[0] for keys in keys_of.values()], layout)
+        return {key: place for keys, place in zip(keys_of.values(), places, strict=True) for key in keys}
 
     def _series(self, key: SeriesKey, row: int, written: Written) -> Series:
         known = self._pairs
@@ -187,17 +191,11 @@ class RemoteWriteReceiver:
         meaning = written.meaning(row) or self._families.meaning(labels.metric)
         return Series(labels, *meaning)
 
-    def _explain(self, written: Written, rows: Int64Array, outcome: Outcome) -> None:
-        """Why series have no place: their labels, or the limit."""
-        found, counts = np.unique(rows, return_counts=True)
-        for row, count in zip(found.tolist(), counts.tolist(), strict=True):
-            try:
-                labels_of_key(written.keys[row], self._limits)
-            except DecodeError as error:
-                outcome.refuse("invalid_labels", count, str(error))
-            else:
-                detail = f"{len(self._table)} series within an hour or two, limit remote_write.max_series"
-                outcome.refuse("series_limit", count, detail)
+    def _explain(self, homeless: Iterable[SeriesKey], invalid: dict[SeriesKey, str], outcome: Outcome) -> None:
+        """Why samples have no place: the labels of their series, or the limit."""
+        limit = f"{len(self._table)} series within an hour or two, limit remote_write.max_series"
+        for key, count in Tally(homeless).items():
+            outcome.refuse("invalid_labels" if key in invalid else "series_limit", count, invalid.get(key, limit))
 
     def _scattered(self, cells: Sequence[Cells]) -> list[int]:
         """Groups whose series do not come together any more: their matrices would be mostly gaps."""
@@ -221,3 +219,21 @@ class RemoteWriteReceiver:
             waiting += size
         if parts:
             await self._sink.commit(RowsEntry(tuple(parts)), _CELL_BYTES * waiting)
+
+
+def _stamps(wanted: Int64Array, rows: Int64Array, times: Int64Array) -> Iterator[tuple[int, bytes]]:
+    """(row, its distinct times) of each wanted row."""
+    order = np.argsort(rows, kind="stable")
+    sorted_rows, sorted_times = rows[order], times[order]
+    firsts = np.searchsorted(sorted_rows, wanted)
+    ends = np.searchsorted(sorted_rows, wanted, "right")
+    for row, first, end in zip(wanted.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+        own = sorted_times[first:end]
+        yield row, own.tobytes() if len(own) == 1 else np.unique(own).tobytes()
+
+
+def _batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """`items` in lists of at most `size`."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
