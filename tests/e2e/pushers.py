@@ -34,7 +34,7 @@ from peerwatch.telemetry import CollectorRegistry, configure_logging
 from peerwatch.wire.push import decode_reply
 
 METRIC = "chaos_value"
-SERIES = 4
+SERIES = 33  # enough for a baseline, so that recovery has to find it
 
 
 class Plan(msgspec.Struct):
