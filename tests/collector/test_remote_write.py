@@ -21,8 +21,8 @@ from peerwatch.errors import ConfigError
 from peerwatch.model import STALE, STALE_BITS, Labels, MetricType
 from peerwatch.testing.sample_store import MemorySampleStore
 from peerwatch.wire import remote_pb2 as pb
-from peerwatch.wire.compression import announced_bytes
 from peerwatch.wire.limits import WireLimits
+from peerwatch.wire.snappy import announced_bytes
 from tests.collector.kit import EPOCH, Hub
 from tests.wire.remote_kit import Sent, request_v1, request_v2, series_v1, snappy
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from enum import IntEnum
+from types import ModuleType
 
-import cramjam
 import zstandard
 
 from peerwatch.errors import DecodeError
@@ -55,7 +55,7 @@ class Compressor:
         if codec is Codec.ZSTD:
             return self._pack.compress(body)
         if codec is Codec.SNAPPY:
-            return bytes(cramjam.snappy.compress_raw(body))
+            return _snappy().compress(body)
         packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
         return packer.compress(body) + packer.flush()
 
@@ -75,7 +75,7 @@ class Compressor:
         if codec is Codec.ZSTD:
             return self._expand_zstd(data, size_bytes)
         if codec is Codec.SNAPPY:
-            return expand_snappy(data, size_bytes)
+            return _snappy().expand(data, size_bytes)
         return _expand_gzip(data, size_bytes)
 
     def _expand_zstd(self, data: bytes, size_bytes: int) -> bytes:
@@ -89,23 +89,11 @@ class Compressor:
             raise DecodeError(f"zstd: {error}") from error
 
 
-def expand_snappy(data: bytes, size_bytes: int) -> bytes:
-    """A Snappy block of at most `size_bytes` after decompression. Raises DecodeError for anything else."""
-    try:
-        announced = cramjam.snappy.decompress_raw_len(data)
-        if announced > size_bytes:
-            raise DecodeError(f"snappy block announces {announced} bytes, limit {size_bytes}")
-        return bytes(cramjam.snappy.decompress_raw(data))
-    except cramjam.DecompressionError as error:
-        raise DecodeError(f"snappy: {error}") from error
+def _snappy() -> ModuleType:
+    """Loaded where it is needed: a lean agent, which packs with zstd, saves 2 MB."""
+    from peerwatch.wire import snappy
 
-
-def announced_bytes(data: bytes) -> int:
-    """How large a Snappy block says it is after decompression; 0 where it is none."""
-    try:
-        return int(cramjam.snappy.decompress_raw_len(data))
-    except cramjam.DecompressionError:
-        return 0
+    return snappy
 
 
 def _expand_gzip(data: bytes, size_bytes: int) -> bytes:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.errors import DecodeError, QueryError
 from peerwatch.model import Int64Array, Labels, Matcher, MatchOp, SeriesSet
 from peerwatch.wire import remote_pb2 as pb
-from peerwatch.wire.compression import expand_snappy
+from peerwatch.wire import snappy
 from peerwatch.wire.signed import parse_message
 
 MAX_READ_REQUEST_BYTES = 1 << 20
@@ -38,7 +37,7 @@ def decode_read_request(body: bytes) -> list[ReadQuery]:
 
     Which kinds of response a client accepts is not looked at: all get samples, as from a Prometheus before 2.13.
     """
-    message = parse_message(pb.ReadRequest, expand_snappy(body, MAX_READ_REQUEST_BYTES))
+    message = parse_message(pb.ReadRequest, snappy.expand(body, MAX_READ_REQUEST_BYTES))
     if len(message.queries) > _MAX_QUERIES:
         raise DecodeError(f"{len(message.queries)} queries in one request, limit {_MAX_QUERIES}")
     return [
@@ -63,7 +62,7 @@ def encode_read_response(results: Sequence[SeriesSet]) -> bytes:
         inner = _plain_result(found) if _has_odd_times(found) else _result(found)
         pieces.append(_head(0x0A, sum(map(len, inner))))
         pieces += inner
-    return bytes(cramjam.snappy.compress_raw(b"".join(pieces)))
+    return snappy.compress(b"".join(pieces))
 
 
 def _has_odd_times(found: SeriesSet) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from peerwatch.errors import DecodeError
 from peerwatch.model import METRIC_NAME, Float64Array, Int64Array, Labels, MetricType
 from peerwatch.wire import remote_pb2 as pb
-from peerwatch.wire.compression import expand_snappy
+from peerwatch.wire import snappy
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
 from peerwatch.wire.remote_scan import scan
 from peerwatch.wire.signed import parse_message
@@ -48,7 +48,7 @@ class Written:
 
 def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
     """A compressed prometheus.WriteRequest. Raises DecodeError for anything else, or for more than `limits` allow."""
-    message = parse_message(pb.WriteV1, expand_snappy(body, limits.max_body_bytes))
+    message = parse_message(pb.WriteV1, snappy.expand(body, limits.max_body_bytes))
     _check_counts(len(message.timeseries), len(message.metadata), limits)
     raws = list(message.timeseries)
     found = scan(raws, limits, with_metadata=False)
@@ -64,7 +64,7 @@ def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
 
 def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
     """A compressed io.prometheus.write.v2.Request. Raises DecodeError as `decode_write_v1`."""
-    message = parse_message(pb.WriteV2, expand_snappy(body, limits.max_body_bytes))
+    message = parse_message(pb.WriteV2, snappy.expand(body, limits.max_body_bytes))
     _check_counts(len(message.timeseries), 0, limits)
     raws, symbols = list(message.timeseries), list(message.symbols)
     if raws and (not symbols or symbols[0]):

@@ -13,9 +13,9 @@ import anyio.to_thread
 from peerwatch.collector.remote_write.metrics import RemoteWriteMetrics
 from peerwatch.collector.remote_write.receiver import Outcome, RemoteWriteReceiver
 from peerwatch.errors import DecodeError, QuotaError, StoreError
-from peerwatch.wire.compression import announced_bytes
 from peerwatch.wire.limits import WireLimits
 from peerwatch.wire.remote_write import Written, decode_write_v1, decode_write_v2
+from peerwatch.wire.snappy import announced_bytes
 
 WRITE_PATH = "/api/v1/write"
 
