@@ -108,8 +108,8 @@ class MemorySampleStore:
 
     def samples(self, labels: Labels) -> dict[int, float]:
         """The values of one series by time."""
-        bits = self.cells.get(labels, {})
-        return {time_ms: float(np.uint64(value).view(np.float64)) for time_ms, value in bits.items()}
+        bits = list(self.cells.get(labels, {}).items())  # at once: a store's thread may be adding to it
+        return {time_ms: float(np.uint64(value).view(np.float64)) for time_ms, value in bits}
 
     @property
     def cell_count(self) -> int:
