@@ -10,6 +10,7 @@ from types import FrameType
 _NAMES = {
     "ingest": "what taking samples in costs: CPU, wire, disk, memory",
     "query": "how long queries take",
+    "dashboards": "twenty queries of dashboards, one by one and all at once",
     "agent": "what watching a machine costs that machine",
 }
 
@@ -26,7 +27,7 @@ def main() -> None:
         return
     print("python -m bench NAME [--help]\n")
     for name, meaning in _NAMES.items():
-        print(f"  {name:8} {meaning}")
+        print(f"  {name:10} {meaning}")
     raise SystemExit(0 if len(sys.argv) == 1 else 2)
 
 
