@@ -1,4 +1,6 @@
-"""A dashboard with synthetic, moving data, and the query API over two hours of samples, for work on the page and for the tests in a browser.
+"""A dashboard with synthetic, moving data, and the query API over two hours of samples.
+
+For work on the page, and for the tests in a browser.
 
 python -m tests.dashboard.fake_server [PORT] [INSTANCE … | --nobody]
 """

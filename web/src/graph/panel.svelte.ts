@@ -88,6 +88,7 @@ export class Panel {
   cancel(): void {
     this.work?.abort();
     this.running = false;
+    this.result = null; // an older answer would look like the one that was asked for
     this.said = "Cancelled.";
   }
 
