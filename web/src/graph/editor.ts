@@ -85,7 +85,7 @@ function extensions({ label, hint, changed, run }: EditorOptions): Extension[] {
   };
   return [
     // Nothing is chosen until somebody chooses: Enter runs the query, whether or not names have come in by then.
-    autocompletion({ override: [complete], selectOnOpen: false, icons: false, maxRenderedOptions: 100 }),
+    autocompletion({ override: [complete], selectOnOpen: false, interactionDelay: 0, icons: false, maxRenderedOptions: 100 }),
     Prec.high(keymap.of([
       { key: "Enter", run: enter },
       { key: "Mod-Enter", run: enter },
@@ -109,8 +109,12 @@ function extensions({ label, hint, changed, run }: EditorOptions): Extension[] {
   ];
 }
 
-/** Tab takes what is chosen, or else the first; without a list it moves the focus, as everywhere. */
+/** Tab takes what is chosen, or else the first; without a list, and none on its way, it moves the focus, as everywhere. */
 const acceptFirst: Command = (view) => {
-  if (completionStatus(view.state) !== "active") return false;
-  return acceptCompletion(view) || (moveCompletionSelection(true)(view) && acceptCompletion(view));
+  const status = completionStatus(view.state);
+  if (status === "active" && !acceptCompletion(view)) {
+    moveCompletionSelection(true)(view);
+    acceptCompletion(view);
+  }
+  return status !== null;
 };

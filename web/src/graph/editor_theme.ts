@@ -30,11 +30,11 @@ export const theme = EditorView.theme({
   "&.cm-focused .cm-nonmatchingBracket": { backgroundColor: "transparent", color: "var(--bad)" },
   ".cm-tooltip": {
     backgroundColor: "var(--surface)", color: "var(--text)", border: "1px solid var(--edge)", borderRadius: "8px",
-    boxShadow: "0 6px 24px #00000033", overflow: "hidden", zIndex: "30",
+    boxShadow: "0 6px 24px #00000033", zIndex: "30",
   },
   ".cm-tooltip-below": { marginTop: "5px" }, // not over the underscores of what is being typed
   ".cm-tooltip-above": { marginBottom: "5px" },
-  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: MONO, fontSize: "13px", maxHeight: "min(17em, 45vh)", maxWidth: "min(640px, 92vw)" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: MONO, fontSize: "13px", borderRadius: "7px", maxHeight: "min(17em, 45vh)", maxWidth: "min(640px, 92vw)" },
   ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "3px 10px", lineHeight: "1.5" },
   ".cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]": { backgroundColor: "var(--accent)", color: "var(--on-accent)" },
   ".cm-tooltip-autocomplete > ul > li[aria-selected] .cm-completionDetail": { color: "var(--on-accent)" },
