@@ -22,7 +22,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A Chromium, with the page built for it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (without its browsers)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, without browsers")
     build_page()
     with playwright.sync_playwright() as driver:
         found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

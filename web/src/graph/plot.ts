@@ -30,7 +30,7 @@ export function graphOptions(input: GraphInput): uPlot.Options {
   return {
     width: input.width,
     height: input.height,
-    padding: [10, 8, 0, 0],
+    padding: [10, 20, 0, 0], // to the right, half a label of the time axis
     legend: { show: false },
     focus: { alpha: 0.3 },
     cursor: { drag: { x: true, y: false, setScale: false }, y: false, focus: { prox: 20 }, points: { size: 6, width: 1.5 } },
