@@ -37,6 +37,12 @@ describe("the table", () => {
     expect([row!.more, row!.times[0], row!.values[0], row!.values.length, row!.number]).toEqual([5, 5, "5", MAX_ROW_POINTS, 104]);
   });
 
+  it("stays small however many series have samples", () => {
+    const values = Array.from({ length: 200 }, (_, i) => [i, String(i)] as const);
+    const result = Array.from({ length: 1000 }, (_, n) => ({ metric: { n: String(n) }, values }));
+    expect(rows({ resultType: "matrix", result }).map((row) => row.values.length)).toEqual(Array(1000).fill(10));
+  });
+
   it("says what a native histogram holds", () => {
     const histogram = { count: "5", sum: "18.4" };
     expect(rows({ resultType: "vector", result: [{ metric: {}, histogram: [1, histogram] }] })[0]!.values).toEqual(["count 5, sum 18.4"]);

@@ -37,8 +37,9 @@ export interface Row {
   more: number;
 }
 
-/** Of a range in the table, the newest points are shown. */
+/** Of a range in the table, the newest points are shown: so many per series, and so many in all. */
 export const MAX_ROW_POINTS = 100;
+const MAX_TABLE_POINTS = 10_000;
 
 export function rows(data: QueryData): Row[] {
   switch (data.resultType) {
@@ -53,14 +54,18 @@ export function rows(data: QueryData): Row[] {
         return { metric, values: [text], times: [], number: parseNumber(text), name: selector(metric), more: 0 };
       });
     case "matrix":
-      return data.result.map(matrixRow);
+      return data.result.map((series) => matrixRow(series, pointsPerRow(data.result.length)));
   }
 }
 
-function matrixRow({ metric, values, histograms }: MatrixSeries): Row {
+function pointsPerRow(series: number): number {
+  return Math.max(1, Math.min(MAX_ROW_POINTS, Math.floor(MAX_TABLE_POINTS / series)));
+}
+
+function matrixRow({ metric, values, histograms }: MatrixSeries, points: number): Row {
   const all: Sample[] = [...(values ?? []), ...(histograms ?? []).map(([at, one]) => [at, spelled(one)] as const)];
   all.sort(([a], [b]) => a - b);
-  const shown = all.slice(-MAX_ROW_POINTS);
+  const shown = all.slice(-points);
   return {
     metric,
     values: shown.map(([, value]) => value),
