@@ -71,11 +71,13 @@ export class Panel {
     const started = performance.now();
     try {
       const { answer, grid } = await this.ask(work.signal);
+      work.signal.throwIfAborted(); // it may have come in at the very moment of the next query
       this.result = { tab, grid, ...answer, tookMs: performance.now() - started };
       this.said = summary(this.result);
       this.succeeded(expr);
       this.running = false;
-      if (isEmpty(answer.data)) this.hints = await whyEmpty(expr, work.signal);
+      const hints = isEmpty(answer.data) ? await whyEmpty(expr, work.signal) : [];
+      if (!work.signal.aborted) this.hints = hints;
     } catch (error) {
       if (work.signal.aborted) return;
       this.result = null;
