@@ -1,4 +1,4 @@
-"""A dashboard with synthetic, moving data, and the query API over two hours of samples.
+"""A dashboard with synthetic, moving data, and the query API over samples in memory.
 
 For work on the page, and for the tests in a browser.
 

@@ -1,4 +1,4 @@
-"""Two hours of samples in memory, with which the expression browser is tried out."""
+"""Samples in memory, of the last two hours and of the coming ones, with which the expression browser is tried out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from peerwatch.model import Float64Array, Labels, Matcher, MetricType, SeriesSet
 from tests.promql.memory import MemoryQueryable
 
-SPAN_MS = 7_200_000
+PAST_MS = 7_200_000
+COMING_MS = 4 * PAST_MS  # a server that runs for a while must not run dry
 STEP_MS = 15_000
 MANY = 300
 """More series than a graph draws."""
@@ -24,8 +25,8 @@ class QuerySource(MemoryQueryable):
 
     def __init__(self, now_ms: int) -> None:
         super().__init__()
-        times_ms = np.arange(now_ms - SPAN_MS, now_ms + 1, STEP_MS, dtype=np.int64)
-        turns = np.arange(len(times_ms)) / len(times_ms)
+        times_ms = np.arange(now_ms - PAST_MS, now_ms + COMING_MS, STEP_MS, dtype=np.int64)
+        turns = np.arange(len(times_ms)) * STEP_MS / PAST_MS
 
         def add(values: Float64Array, **labels: str) -> None:
             self.add(Labels.of(labels), times_ms, values)
