@@ -35,6 +35,8 @@ ELSEWHERE = {"data": "~/.local/share/peerwatch", "name": "the host name"}  # def
 
 ENDPOINTS = {
     "/": "The dashboard.",
+    "/graph": "The expression browser; takes Prometheus's links.",
+    "/query": "The same.",
     "/assets/{name}": "The dashboard's files.",
     "/dashboard/panels": "What the dashboard shows.",
     "/dashboard/history": "The data of its charts, for a span of time.",

@@ -11,6 +11,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // the CSP allows no data: addresses
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: { input: ["index.html", "graph.html"] }, // the live page does not carry the editor
   },
   server: {
     proxy: { "/dashboard": "http://127.0.0.1:9480", "/api": "http://127.0.0.1:9480" },

@@ -1,4 +1,6 @@
-"""A dashboard with synthetic, moving data, for work on the page and for the tests in a browser.
+"""A dashboard with synthetic, moving data, and the query API over samples in memory.
+
+For work on the page, and for the tests in a browser.
 
 python -m tests.dashboard.fake_server [PORT] [INSTANCE … | --nobody]
 """
@@ -11,7 +13,10 @@ import anyio
 
 from peerwatch.dashboard import Config
 from peerwatch.model import SystemClock
+from peerwatch.query.api import routes as api_routes
+from peerwatch.query.prometheus import PrometheusApi
 from tests.dashboard.fakes import FakeQueryClient, make_live
+from tests.dashboard.query_source import QuerySource
 from tests.dashboard.serving import serve
 
 FLEET = ("atlas", "borealis", "cygnus", "draco-with-a-rather-long-name.example.net", "eridanus")
@@ -22,7 +27,8 @@ async def run(port: int, interval_s: float = 1.0, instances: tuple[str, ...] = F
     clock = SystemClock()
     client = FakeQueryClient(instances, down=("eridanus",))
     live = make_live(client, clock, Config(min_tick_s=interval_s / 2))
-    async with serve(live, clock, port) as url:
+    api = PrometheusApi(QuerySource(clock.now_ms()), clock=clock)
+    async with serve(live, clock, port, api_routes(api)) as url:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         while True:

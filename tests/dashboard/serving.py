@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from peerwatch.dashboard import Live, routes
 from peerwatch.model import Clock
@@ -23,10 +24,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(live: Live, clock: Clock, port: int = 0) -> AsyncIterator[str]:
-    """Serves the dashboard, with its tick loop, as long as the context lasts; gives the base URL."""
+async def serve(live: Live, clock: Clock, port: int = 0, more: Sequence[BaseRoute] = ()) -> AsyncIterator[str]:
+    """Serves the dashboard and `more`, with its tick loop, as long as the context lasts; gives the base URL."""
     listener = socket.create_server(("127.0.0.1", port))
-    app = Starlette(routes=routes(live, clock))
+    app = Starlette(routes=[*routes(live, clock), *more])
     config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_level="warning")
     server = _Server(config)
     ticking = anyio.CancelScope()

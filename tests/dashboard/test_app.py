@@ -36,6 +36,7 @@ def built(tmp_path: Path) -> Config:
     """A config whose page is built."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>page</title>")
+    (tmp_path / "graph.html").write_text("<!doctype html><title>graph</title>")
     (tmp_path / "assets" / "index-AbCd1234.js").write_text("let a")
     (tmp_path / "assets" / "index-AbCd1234.js.gz").write_bytes(gzip.compress(b"let a"))
     (tmp_path / "assets" / "theme.js").write_text("let b")
@@ -51,6 +52,15 @@ async def test_without_a_build_the_page_says_what_to_do(tmp_path: Path) -> None:
         assert "make web" in answer.text and "/api/v1/query" in answer.text
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert (await http.get("/dashboard/panels")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/graph", "/query"])
+async def test_the_expression_browser_is_where_links_of_prometheus_lead(built: Config, path: str) -> None:
+    """Whatever the address asks for: reading it is the page's business."""
+    async with hub(config=built) as (http, _):
+        page = await http.get(f"{path}?g0.expr=up%20%3D%3D%200&g0.tab=1")
+        assert (page.status_code, page.text) == (200, "<!doctype html><title>graph</title>")
+        assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
 
 
 async def test_the_page_is_always_asked_for_and_hashed_files_are_kept(built: Config) -> None:

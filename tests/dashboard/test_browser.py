@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (without its browsers)")
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from tests.dashboard.chromium import MARKS, WAIT_MS, Heard, hub, tab
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("PEERWATCH_TEST_CHROMIUM") or shutil.which("chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WAIT_MS = 20_000
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 PANELS = ["cpu", "load", "memory", "network", "disk_io", "tcp", "disk", "swap", "age"]
 
 # How many different colours a panel's canvas has: an empty one has one.
@@ -37,51 +25,7 @@ PIXELS = "id => document.querySelector(`[data-panel=${id}] canvas`).toDataURL()"
 LAST = "id => Number(document.querySelector(`[data-panel=${id}]`).dataset.last)"
 DRAWN = "id => Number(document.querySelector(`[data-panel=${id}]`)?.dataset.points) > 50"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on PATH, or its path in PEERWATCH_TEST_CHROMIUM"),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _built() -> None:
-    """The page as its sources are now."""
-    subprocess.run([sys.executable, "web/build.py", "--strict"], cwd=ROOT, check=True, timeout=900)
-
-
-@contextmanager
-def hub(port: int = 0, *instances: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A process that serves synthetic data; its URL and the process."""
-    command = [sys.executable, "-m", "tests.dashboard.fake_server", str(port), *instances]
-    env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip(), process
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with hub() as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
-
-
-@dataclass(slots=True)
-class Heard:
-    """What went wrong on a page, and where it asked."""
-
-    complaints: list[str] = field(default_factory=list)
-    addresses: list[str] = field(default_factory=list)
+pytestmark = MARKS
 
 
 @contextmanager
@@ -89,25 +33,10 @@ def opened(
     browser: Browser, url: str, *, width: int = 1440, height: int = 960, scheme: str = "light", path: str = "/"
 ) -> Iterator[tuple[Page, Heard]]:
     """A page in a context of its own, once its first chart has its history."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-    page, heard = context.new_page(), Heard()
-
-    def console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            heard.complaints.append(message.text)
-
-    def request(asked: Request) -> None:
-        heard.addresses.append(asked.url)
-
-    page.on("console", console)
-    page.on("pageerror", lambda error: heard.complaints.append(str(error)))
-    page.on("request", request)
-    page.goto(url + path)
-    page.wait_for_function(DRAWN, arg="cpu", timeout=WAIT_MS)
-    try:
+    with tab(browser, width=width, height=height, scheme=scheme) as (page, heard):
+        page.goto(url + path)
+        page.wait_for_function(DRAWN, arg="cpu", timeout=WAIT_MS)
         yield page, heard
-    finally:
-        context.close()
 
 
 def test_every_chart_is_drawn(browser: Browser, url: str) -> None:

@@ -56,7 +56,9 @@ def routes(live: Live, clock: Clock) -> list[BaseRoute]:
     """Page, assets and data. `live.run()` must run beside them, in a task group of whoever serves them."""
     dashboard = _Dashboard(live, clock)
     return [
-        Route("/", dashboard.page),
+        Route("/", dashboard.page("index.html")),
+        Route("/graph", dashboard.page("graph.html")),
+        Route("/query", dashboard.page("graph.html")),  # what Prometheus 3 calls it; alerts link to the other
         Route("/assets/{name}", dashboard.asset),
         Route("/dashboard/panels", _refusing(dashboard.panels)),
         Route("/dashboard/history", _refusing(dashboard.history)),
@@ -73,11 +75,15 @@ class _Dashboard:
         self._evaluator = live.evaluator.beside()
         self._history = History(live.config, self._evaluator)
 
-    async def page(self, request: Request) -> Response:
-        found = await anyio.to_thread.run_sync(lambda: self._assets.page(accepts_gzip=_accepts_gzip(request)))
-        if found is None:
-            return Response(_NOT_BUILT, 503, _SECURITY_HEADERS | {"Cache-Control": "no-store"}, "text/html")
-        return _file(request, found)
+    def page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            gzip = _accepts_gzip(request)
+            found = await anyio.to_thread.run_sync(lambda: self._assets.page(name, accepts_gzip=gzip))
+            if found is None:
+                return Response(_NOT_BUILT, 503, _SECURITY_HEADERS | {"Cache-Control": "no-store"}, "text/html")
+            return _file(request, found)
+
+        return answer
 
     async def asset(self, request: Request) -> Response:
         name = request.path_params["name"]

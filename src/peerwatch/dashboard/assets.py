@@ -32,9 +32,9 @@ class Assets:
 
     folder: Path
 
-    def page(self, *, accepts_gzip: bool) -> Asset | None:
-        """index.html; None when the page is not built."""
-        return _read(self.folder / "index.html", ASK_FIRST, accepts_gzip=accepts_gzip)
+    def page(self, name: str, *, accepts_gzip: bool) -> Asset | None:
+        """The page called `name`, such as index.html; None when it is not built."""
+        return _read(self.folder / name, ASK_FIRST, accepts_gzip=accepts_gzip)
 
     def find(self, name: str, *, accepts_gzip: bool) -> Asset | None:
         """The asset called `name`; None when there is none, or when the name could lead out of the folder."""

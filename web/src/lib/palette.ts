@@ -8,7 +8,7 @@ const FIXED: Record<string, string> = {
   fin_wait1: "violet", fin_wait2: "pink", last_ack: "brown", closing: "brown", close: "brown",
   age: "violet",
 }; // prettier-ignore
-const CYCLE = ["blue", "amber", "green", "violet", "teal", "pink", "olive", "brown", "red"] as const;
+export const CYCLE = ["blue", "amber", "green", "violet", "teal", "pink", "olive", "brown", "red"] as const;
 
 /** The names of the colours of `labels`; both directions of one device have one colour. */
 export function colours(labels: string[]): string[] {

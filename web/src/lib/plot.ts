@@ -87,7 +87,8 @@ function yRange(panel: Panel, low: number | null, high: number | null): [number,
   return [-Math.max(bottom, top / 4), Math.max(top, bottom / 4)];
 }
 
-function timeAxis(): uPlot.Axis {
+/** The axis below a chart. */
+export function timeAxis(): uPlot.Axis {
   return {
     ...look(),
     size: 26,
@@ -107,7 +108,8 @@ function valueAxis(panel: Panel): uPlot.Axis {
   };
 }
 
-function look(): Partial<uPlot.Axis> {
+/** What all axes have in common; colours are those of the theme at this moment. */
+export function look(): Partial<uPlot.Axis> {
   return {
     font: FONT,
     stroke: cssColour("dim"),

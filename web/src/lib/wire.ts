@@ -96,7 +96,8 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
   return (await response.json()) as T;
 }
 
-async function reason(response: Response): Promise<string> {
+/** What a refusal says, for people. */
+export async function reason(response: Response): Promise<string> {
   const body: unknown = await response.json().catch(() => null);
   if (typeof body === "object" && body !== null && "error" in body && typeof body.error === "string") return body.error;
   return `The hub answered ${response.status} ${response.statusText}.`;
