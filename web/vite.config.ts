@@ -11,6 +11,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // the CSP allows no data: addresses
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    license: { fileName: "licenses.md" }, // what we hand on must say whose it is
     rolldownOptions: { input: ["index.html", "graph.html"] }, // the live page does not carry the editor
   },
   server: {
