@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from peerwatch.model import Int64Array
+from peerwatch.model import Int64Array, Matcher, MatchOp
+from peerwatch.store.config import StoreConfig
 from peerwatch.store.page_cache import PageCache, narrowed, widened
+from peerwatch.store.store import Store
+from peerwatch.telemetry import CollectorRegistry
+from tests.store.material import (
+    BASE_MS,
+    EVERYTHING_MS,
+    Cells,
+    ManualClock,
+    cells_of,
+    decode,
+    envelope,
+    matrix,
+    put,
+    series,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +68,32 @@ def test_the_least_recently_used_page_goes_first() -> None:
     cache.drop_block(2)
     page(2)
     assert loads.count(2) == 3
+
+
+def test_rows_that_a_dashboard_asks_for_again_are_kept(tmp_path: Path) -> None:
+    """A narrow read comes from memory the second time, with its gaps; a wide one is read and leaves nothing behind."""
+    store = Store.open(
+        tmp_path, StoreConfig(), clock=ManualClock(), decode_envelope=decode, registry=CollectorRegistry()
+    )
+    named_series = tuple(series(f"m{row}") for row in range(20))
+    layout = store.layout(named_series)
+    model: Cells = {}
+    one = matrix(
+        [BASE_MS, BASE_MS + 1000], [[row, row + 0.5] for row in range(20)], [[True, row != 3] for row in range(20)]
+    )
+    put(model, layout, one)
+    store.append([envelope(1, (layout, one))])
+    store.flush()
+
+    def read(*names: str) -> Cells:
+        pattern = Matcher("__name__", MatchOp.REGEX, "|".join(names))
+        return cells_of(store.select([pattern], *EVERYTHING_MS))
+
+    wanted = {labels: cells for labels, cells in model.items() if labels.metric in ("m2", "m3")}
+    assert read("m2", "m3") == wanted
+    assert read("m.*") == model
+    for path in (tmp_path / "blocks").iterdir():
+        path.write_bytes(b"\0" * path.stat().st_size)
+    assert read("m2", "m3") == wanted
+    assert read("m2", "m4") == {}, "damaged by now, and it was not kept"
+    store.close()

@@ -16,7 +16,7 @@ from peerwatch.store.block_writer import CHUNK_TIMELINES, ROW_BITS
 from peerwatch.store.disk import Disk, DiskFile
 from peerwatch.store.footer import END_BYTES, MAGIC, Footer, block_name, decode_footer, footer_size, unseal
 from peerwatch.store.packing import unpack_ints
-from peerwatch.store.page_cache import Columns, NarrowColumns, PageCache, narrowed, widened
+from peerwatch.store.page_cache import BlockCaches, Columns, NarrowColumns, narrowed, widened
 from peerwatch.store.provenance import (
     ProvenanceColumns,
     RunRoot,
@@ -27,6 +27,7 @@ from peerwatch.store.provenance import (
 from peerwatch.store.tile import Tile, decode_tile
 
 _ROW_MASK = (1 << ROW_BITS) - 1
+_FEW_ROWS = 8
 
 
 class Block:
@@ -36,25 +37,27 @@ class Block:
     and a mapped file that is cut short kills the process. Index pages go through the cache. Immutable.
     """
 
-    def __init__(self, disk: Disk, path: Path, number: int, size_bytes: int, footer: Footer, cache: PageCache) -> None:
+    def __init__(
+        self, disk: Disk, path: Path, number: int, size_bytes: int, footer: Footer, caches: BlockCaches
+    ) -> None:
         self.path = path
         self.number = number
         self.size_bytes = size_bytes
         self.footer = footer
         self._disk = disk
-        self._cache = cache
+        self._caches = caches
 
     @contextmanager
     def opened(self) -> Iterator[OpenBlock]:
         """The block's file, open. Raises StoreError."""
         file = self._disk.open(self.path)
         try:
-            yield OpenBlock(self._disk, file, self.number, self.footer, self._cache)
+            yield OpenBlock(self._disk, file, self.number, self.footer, self._caches)
         finally:
             self._disk.close(file)
 
 
-def open_block(disk: Disk, folder: Path, number: int, cache: PageCache) -> Block:
+def open_block(disk: Disk, folder: Path, number: int, caches: BlockCaches) -> Block:
     """Read the footer. Raises CorruptionError for a damaged block, StoreError for one of a later format."""
     path = folder / block_name(number)
     size = disk.size(path)
@@ -71,18 +74,18 @@ def open_block(disk: Disk, folder: Path, number: int, cache: PageCache) -> Block
         raise StoreError(f"{path}: {error}") from error
     finally:
         disk.close(file)
-    return Block(disk, path, number, size, footer, cache)
+    return Block(disk, path, number, size, footer, caches)
 
 
 class OpenBlock:
     """Reads parts of one block. Every part has its checksum; what fails it raises CorruptionError with the place."""
 
-    def __init__(self, disk: Disk, file: DiskFile, number: int, footer: Footer, cache: PageCache) -> None:
+    def __init__(self, disk: Disk, file: DiskFile, number: int, footer: Footer, caches: BlockCaches) -> None:
         self._disk = disk
         self._file = file
         self._number = number
         self.footer = footer
-        self._cache = cache
+        self._caches = caches
 
     # ---- index
 
@@ -108,7 +111,7 @@ class OpenBlock:
             offsets = self._directory("pages", 2)[1]
             return narrowed(_unpack(self._chunk(offsets, page), 3))
 
-        return widened(self._cache.get((self._number, "page", page), load))
+        return widened(self._caches.pages.get((self._number, "page", page), load))
 
     def rows(self) -> Columns:
         """All pages as one."""
@@ -138,7 +141,7 @@ class OpenBlock:
     def times(self, timeline: int) -> Int64Array:
         """The ticks of a timeline."""
         chunk, at = divmod(timeline, CHUNK_TIMELINES)
-        return self._cache.get((self._number, "times", chunk), lambda: self._times(chunk))[at]
+        return self._caches.pages.get((self._number, "times", chunk), lambda: self._times(chunk))[at]
 
     def _times(self, chunk: int) -> Columns:
         offsets, counts = self._directory("timelines", 2)
@@ -149,7 +152,18 @@ class OpenBlock:
         return tuple(np.split(together, ends[:-1]))
 
     def tile(self, tile: int, rows: Int64Array | None = None) -> Tile:
-        """A tile, or some rows of it."""
+        """A tile, or some rows of it. Not to be written to: a few rows are kept, and handed out again."""
+        if rows is None or len(rows) > _FEW_ROWS:
+            return self._tile(tile, rows)
+
+        def load() -> NarrowColumns:
+            found = self._tile(tile, rows)
+            return (found.values,) if found.presence is None else (found.values, found.presence)
+
+        values, *presence = self._caches.rows.get((self._number, rows.tobytes().hex(), tile), load)
+        return Tile(values, presence[0] if presence else None)
+
+    def _tile(self, tile: int, rows: Int64Array | None) -> Tile:
         return decode_tile(self._chunk(self._directory("tiles", 1)[0], tile), rows)
 
     # ---- beside the samples
@@ -206,7 +220,7 @@ class OpenBlock:
     # ---- inside
 
     def _directory(self, name: str, columns: int) -> Columns:
-        return self._cache.get((self._number, name, -1), lambda: _unpack(self._section(name), columns))
+        return self._caches.pages.get((self._number, name, -1), lambda: _unpack(self._section(name), columns))
 
     def _section(self, name: str) -> bytes:
         place = self.footer.sections.get(name)

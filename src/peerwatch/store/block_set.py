@@ -13,7 +13,7 @@ from peerwatch.store.block_writer import BlockWriter
 from peerwatch.store.damage import Damage
 from peerwatch.store.disk import Disk
 from peerwatch.store.footer import SUFFIX, block_name
-from peerwatch.store.page_cache import PageCache
+from peerwatch.store.page_cache import BlockCaches
 from peerwatch.telemetry import get_logger
 
 TEMPORARY = ".tmp"
@@ -24,10 +24,10 @@ _log = get_logger("store.blocks")
 class BlockSet:
     """Thread-safe. A block that was replaced or expired stays on disk until the last read that uses it is over."""
 
-    def __init__(self, disk: Disk, folder: Path, cache: PageCache, damage: Damage) -> None:
+    def __init__(self, disk: Disk, folder: Path, caches: BlockCaches, damage: Damage) -> None:
         self._disk = disk
         self._folder = folder
-        self._cache = cache
+        self._caches = caches
         self._damage = damage
         self._lock = threading.Lock()
         self._blocks: dict[int, Block] = {}
@@ -45,7 +45,7 @@ class BlockSet:
         for number in block_numbers(self._disk.names(self._folder)):
             self._next = max(self._next, number + 1)
             try:
-                self._blocks[number] = open_block(self._disk, self._folder, number, self._cache)
+                self._blocks[number] = open_block(self._disk, self._folder, number, self._caches)
             except CorruptionError as error:
                 self._damage.note("block unreadable", str(error))
         for block in self.all():
@@ -93,7 +93,7 @@ class BlockSet:
                     self._disk.sync_folder(self._folder)
                 done.append(number_of(writer.path))
                 self._disk.rename(writer.path, writer.path.with_suffix(""))
-            return [open_block(self._disk, self._folder, number, self._cache) for number in done]
+            return [open_block(self._disk, self._folder, number, self._caches) for number in done]
         except StoreError as error:
             raise PublishError(str(error), done) from error
 
@@ -113,7 +113,7 @@ class BlockSet:
         """Files that a failed publication left and a later block replaces: to be removed by `reap`."""
         for number in numbers:
             try:
-                stray = open_block(self._disk, self._folder, number, self._cache)
+                stray = open_block(self._disk, self._folder, number, self._caches)
             except StoreError:
                 continue  # the rename did not happen after all
             with self._lock:
@@ -130,7 +130,7 @@ class BlockSet:
             return
         for block in free:
             self._disk.unlink(block.path)
-            self._cache.drop_block(block.number)
+            self._caches.drop_block(block.number)
             self.suspect.discard(block.number)
             with self._lock:
                 del self._doomed[block.number]

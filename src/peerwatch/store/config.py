@@ -38,6 +38,8 @@ class StoreConfig:
     """Window of a block: longer ones slow short reads, shorter ones compress worse."""
     footer_budget_bytes: int = 64 << 20
     """Decoded index pages of blocks kept in memory; the least recently used go first."""
+    row_budget_bytes: int = 8 << 20
+    """Decoded samples of narrow reads kept in memory: what a few dashboards ask for at every refresh, a million."""
 
     def __post_init__(self) -> None:
         positive = {
@@ -47,6 +49,7 @@ class StoreConfig:
             "retention_ms": self.retention_ms,
             "compact_span_ms": self.compact_span_ms,
             "footer_budget_bytes": self.footer_budget_bytes,
+            "row_budget_bytes": self.row_budget_bytes,
         }
         for name, value in positive.items():
             if value <= 0:

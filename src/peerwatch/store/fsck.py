@@ -19,7 +19,7 @@ from peerwatch.store.dictionary_log import FILE_NAME as DICTIONARY
 from peerwatch.store.disk import Disk
 from peerwatch.store.footer import block_name
 from peerwatch.store.fsck_dictionary import DictionaryCheck
-from peerwatch.store.page_cache import PageCache
+from peerwatch.store.page_cache import BlockCaches
 from peerwatch.store.record import encode_file_header, encode_record
 from peerwatch.store.salvage import salvage_block
 from peerwatch.store.wal import MAGIC as WAL_MAGIC
@@ -73,7 +73,7 @@ class _Check:
         self._disk = disk
         self._folder = folder
         self._repair = repair
-        self._cache = PageCache(_CACHE_BYTES)
+        self._caches = BlockCaches.of(_CACHE_BYTES, 0)
         self.report = FsckReport()
 
     def wal(self) -> None:
@@ -93,7 +93,7 @@ class _Check:
             path = folder / block_name(number)
             self.report.blocks += 1
             try:
-                block = open_block(self._disk, folder, number, self._cache)
+                block = open_block(self._disk, folder, number, self._caches)
             except CorruptionError as error:
                 self._answer(path, str(error), self._quarantine, path)
                 continue
@@ -186,7 +186,7 @@ class _Check:
         folder = self._folder / "blocks"
         for number in block_numbers(self._disk.names(folder)):
             try:
-                block = open_block(self._disk, folder, number, self._cache)
+                block = open_block(self._disk, folder, number, self._caches)
                 with block.opened() as opened:
                     yield block.path, block.footer.top_series, list(opened.names())
             except CorruptionError:

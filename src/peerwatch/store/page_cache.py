@@ -1,10 +1,11 @@
-"""PageCache: decoded index pages of blocks, under a byte budget."""
+"""PageCache: decoded parts of blocks, under a byte budget: index pages, and rows of tiles that were read alone."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -15,8 +16,27 @@ from peerwatch.model import Int64Array
 Key = tuple[int, str, int]
 """Block number, kind of page, which one."""
 Columns = tuple[Int64Array, ...]
-NarrowColumns = tuple[NDArray[np.integer[Any]], ...]
+NarrowColumns = tuple[NDArray[Any], ...]
 Page = TypeVar("Page", bound=NarrowColumns)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCaches:
+    """What blocks share. A dashboard asks for the same few rows again and again; a report reads all once, so `rows` is
+    small and holds narrow reads only."""
+
+    pages: PageCache
+    rows: PageCache
+
+    @classmethod
+    def of(cls, page_bytes: int, row_bytes: int) -> BlockCaches:
+        """Empty ones."""
+        return cls(PageCache(page_bytes), PageCache(row_bytes))
+
+    def drop_block(self, number: int) -> None:
+        """Forget a block that is gone."""
+        self.pages.drop_block(number)
+        self.rows.drop_block(number)
 
 
 class PageCache:
@@ -70,7 +90,7 @@ def widened(page: NarrowColumns) -> Columns:
     return tuple(column.astype(np.int64) for column in page)
 
 
-def _narrowed(column: Int64Array) -> NDArray[np.integer[Any]]:
+def _narrowed(column: Int64Array) -> NDArray[Any]:
     if column.min(initial=0) < 0:
         return column
     return column.astype(np.min_scalar_type(column.max(initial=0)))

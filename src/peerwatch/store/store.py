@@ -29,7 +29,7 @@ from peerwatch.store.entry import check_entry
 from peerwatch.store.generation import PROVENANCE_BYTES
 from peerwatch.store.intake import DecodeEnvelope, Intake, encode_entry, provenance_of
 from peerwatch.store.metrics import StoreMetrics
-from peerwatch.store.page_cache import PageCache
+from peerwatch.store.page_cache import BlockCaches
 from peerwatch.store.provenance import Provenance, ProvenanceColumns, RunRoot
 from peerwatch.store.recovery import Recovery
 from peerwatch.store.segment_bin import SegmentBin
@@ -84,8 +84,8 @@ class Store:
         self._damage = Damage(self._metrics.damage)
         self._dictionary = Dictionary(DictionaryLog(disk, folder, self._damage))
         self._intake = Intake(self._dictionary, self._config.compact_span_ms)
-        cache = PageCache(self._config.footer_budget_bytes)
-        self._view = View(BlockSet(disk, folder / "blocks", cache, self._damage))
+        caches = BlockCaches.of(self._config.footer_budget_bytes, self._config.row_budget_bytes)
+        self._view = View(BlockSet(disk, folder / "blocks", caches, self._damage))
         segments = SegmentBin(disk, folder / "wal", folder / "quarantine")
         self._wal = Recovery(
             folder,
