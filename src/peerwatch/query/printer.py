@@ -132,6 +132,8 @@ def _modifiers(at: At | None, offset: Duration) -> str:
         text = f" @ {at.value}()"
     elif at is not None:
         text = f" @ {'-' if at < 0 else ''}{abs(at) // 1000}.{abs(at) % 1000:03d}"
+    if isinstance(offset, DurationExpr):  # in front: an operator behind its parentheses would be part of it
+        return f" offset {_duration(offset)}{text}"
     return f"{text} offset {_duration(offset)}" if offset != 0 else text
 
 

@@ -49,7 +49,7 @@ SCALAR: dict[str, Function] = {
     "pi": _constant(lambda query: math.pi),
     "start": _constant(lambda query: query.start_ms / 1000),
     "end": _constant(lambda query: query.end_ms / 1000),
-    "step": _constant(lambda query: query.step_ms / 1000),
+    "step": _constant(lambda query: query.step_ms / 1000 if query.start_ms != query.end_ms else 0.0),
     "range": _constant(lambda query: (query.end_ms - query.start_ms) / 1000),
     "min_of": lambda context, args: Scalar(minimum(scalar_of(args[0]), scalar_of(args[1]))),
     "max_of": lambda context, args: Scalar(maximum(scalar_of(args[0]), scalar_of(args[1]))),
