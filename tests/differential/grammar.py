@@ -38,7 +38,7 @@ subquery_ranges = st.sampled_from(["5m", "10m", "3m20s", "20m", "61s", "(5m+5m)"
 subquery_steps = st.sampled_from(["", "1m", "30s", "45s", "7s", "20", "step()", "5m"])
 offsets = st.sampled_from(["5m", "-5m", "1h", "17s", "-90s", "300", "-(1m)", "(step()+1m)", "1d", "0s"])
 at_times = st.sampled_from(
-    ["start()", "end()", "1700002800", "1700001234.567", "1700006400", "1.7e9", "0", "-5", "1700003000.0005"]
+    ["start()", "end()", "1700002800", "1700001234.567", "1700006400", "1.7e9", "-5", "1700003000.0005", "17e8"]
 )
 
 
@@ -53,10 +53,15 @@ def _matcher(draw: st.DrawFn) -> str:
     return f'{name}{op}"{draw(st.sampled_from(patterns))}"'
 
 
+_MATCHER_COUNTS = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
+
+
 @st.composite
 def _selector(draw: st.DrawFn, metric: Text = names) -> str:
     """A name with matchers. One metric at a time: functions that drop the name tell us apart otherwise."""
-    matchers = draw(st.lists(_matcher(), max_size=2, unique_by=lambda matcher: re.split("[=!]", matcher)[0]))
+    matchers = draw(
+        st.lists(_matcher(), max_size=draw(_MATCHER_COUNTS), unique_by=lambda one: re.split("[=!]", one)[0])
+    )
     spelled = draw(st.integers(0, 19))
     if spelled == 0:
         return "{" + ",".join(['"odd.name"', *matchers]) + "}"
@@ -118,9 +123,7 @@ _COMPARISON = st.sampled_from("== != > < >= <=".split())
 _ARITHMETIC = st.sampled_from("+ - * / %".split())
 _SET = st.sampled_from(["and", "or", "unless"])
 _EXACT_FUNCTION = st.sampled_from("abs ceil floor sgn sqrt timestamp absent".split())
-_DATE_FUNCTION = st.sampled_from(
-    "days_in_month day_of_month day_of_week day_of_year hour minute month year".split()
-)
+_DATE_FUNCTION = st.sampled_from("days_in_month day_of_month day_of_week day_of_year hour minute month year".split())
 _SMOOTH_FUNCTION = st.sampled_from(
     "exp ln log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh deg rad".split()
 )
@@ -136,7 +139,11 @@ _GROUPS = st.lists(labels, max_size=2, unique=True).map(lambda found: f"({', '.j
 
 @st.composite
 def _grouping(draw: st.DrawFn) -> str:
-    return draw(st.sampled_from(["", "by ", "without "]).flatmap(lambda word: _GROUPS.map(word.__add__) if word else st.just("")))
+    return draw(
+        st.sampled_from(["", "by ", "without "]).flatmap(
+            lambda word: _GROUPS.map(word.__add__) if word else st.just("")
+        )
+    )
 
 
 @st.composite
@@ -156,7 +163,9 @@ def _between(draw: st.DrawFn, op: Text, left: Text, right: Text, groups: bool = 
         matching = f" {matching} {draw(_GROUPS)}"
         if groups:
             which = draw(st.sampled_from(["", "", "group_left", "group_right"]))
-            matching += f" {which}{draw(st.sampled_from(['', '()', '(version)', '(owner)', '(zone)']))}" if which else ""
+            matching += (
+                f" {which}{draw(st.sampled_from(['', '()', '(version)', '(owner)', '(zone)']))}" if which else ""
+            )
     fill = draw(st.sampled_from([""] * 12 + [" fill(0)", " fill_left(1)", " fill_right(-1)"])) if groups else ""
     return f"({draw(left)}) {draw(op)}{matching}{fill} ({draw(right)})"
 
@@ -212,7 +221,11 @@ def vector(depth: int, exact: bool = False) -> Text:
         _aggregation(_instant(), st.just("limitk"), st.sampled_from("0 1 2 5 -1".split())),
         _aggregation(_instant(), st.just("limit_ratio"), st.sampled_from("0 0.3 -0.3 1 2 -1.5".split())),
         _aggregation(exactly, st.just("count_values"), st.sampled_from(['"value"', '"job"', '"le"'])),
-        _aggregation(_instant(st.sampled_from(UNTIED)), st.sampled_from(["topk", "bottomk"]), st.sampled_from("1 2 3 0 9".split())),
+        _aggregation(
+            _instant(st.sampled_from(UNTIED)),
+            st.sampled_from(["topk", "bottomk"]),
+            st.sampled_from("1 2 3 0 9".split()),
+        ),
         st.builds("({} {} {})".format, below, _ARITHMETIC, number),
         st.builds("({} {} {})".format, number, _ARITHMETIC, below),
         st.builds("({} {} {})".format, exactly, _COMPARISON, number),
@@ -285,3 +298,42 @@ for_ranges: Text = st.one_of(vector(3), vector(3), vector(3), vector(2), scalar(
 
 queries: Text = st.one_of(for_ranges, for_ranges, for_ranges, for_ranges, matrix(2, False), _STRINGS)
 """All queries."""
+
+
+_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9.]+[a-z]*|\"[^\"]*\"|=~|!~|[!=<>]=|\s+|.", re.DOTALL)
+_STRAY = st.sampled_from(
+    [
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "+",
+        "-",
+        "==",
+        "=~",
+        "by",
+        "on",
+        "bool",
+        "offset",
+        "@",
+        "5m",
+        "1",
+        '"x"',
+        "x",
+    ]
+    + ["sum", "rate", "group_left", "and", "start", "nope(", "@ start(", "!", "#", "$", "5x", "0x", "'", "smoothed"]
+)
+
+
+@st.composite
+def mistakes(draw: st.DrawFn) -> str:
+    """A query with a token too many, too few, or another one: now and then still a query."""
+    tokens = _TOKEN.findall(draw(queries))
+    at = draw(st.integers(0, max(0, len(tokens) - 1)))
+    return "".join(
+        tokens[:at] + draw(st.sampled_from([[], ["{}"], ["{}", *tokens[at : at + 1]]])) + tokens[at + 1 :]
+    ).replace("{}", f" {draw(_STRAY)} ", 1)

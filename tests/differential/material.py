@@ -83,9 +83,7 @@ def _with_resets(random: np.random.Generator, steps: Float64Array) -> Float64Arr
     return values
 
 
-def _gauges(
-    random: np.random.Generator, times: Int64Array, target: dict[str, str], number: int
-) -> Iterator[Column]:
+def _gauges(random: np.random.Generator, times: Int64Array, target: dict[str, str], number: int) -> Iterator[Column]:
     count = len(times)
     temperature = 20 * np.sin(np.arange(count) / 40) + random.normal(0, 1, count)
     yield Labels.of(__name__="temperature", **target), times, temperature
@@ -125,7 +123,7 @@ def _loners(random: np.random.Generator) -> Iterator[Column]:
     count = len(every_minute)
     for job, limit in (("api", 15.0), ("db", -3.5)):
         yield Labels.of(__name__="limit", job=job, owner=f"team {job}"), every_minute, np.full(count, limit)
-    extremes = (1e300, -1e300, 5e-324, 0.0, -0.0, 9_007_199_254_740_993.0, 0.1)
+    extremes = (1e300, -1e300, 2.3e-308, 0.0, -0.0, 9_007_199_254_740_993.0, 0.1)  # Go's ln is wrong below normal
     for at, value in enumerate(extremes):
         yield Labels.of(__name__="extreme", n=str(at)), every_minute, np.full(count, value)
     yield Labels.of({"__name__": "odd.name", "odd label": "a b", "päth": "/ü"}), every_minute, random.random(count)

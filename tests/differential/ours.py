@@ -45,9 +45,7 @@ class Ours:
 @contextmanager
 def running(folder: Path, columns: Sequence[Column]) -> Iterator[Ours]:
     """A store in `folder` that holds the samples: the first half in blocks, the second in memory."""
-    store = Store.open(
-        folder, StoreConfig(), clock=SystemClock(), decode_envelope=decode, registry=CollectorRegistry()
-    )
+    store = Store.open(folder, StoreConfig(), clock=SystemClock(), decode_envelope=decode, registry=CollectorRegistry())
     try:
         middle = START_MS + SPAN_MS // 2
         _write(store, columns, START_MS - SPAN_MS, middle)

@@ -62,8 +62,9 @@ def _count_values(expr: Aggregate, vector: Vector, label: str, budget: Budget) -
         raise QueryError(f"invalid label name {quote(label)}")
     grouping = grouping_of(expr) if expr.without else grouping_of(expr) | {label}
     rows, steps = np.nonzero(vector.present)
-    distinct, which = np.unique(vector.values[rows, steps], return_inverse=True)
-    texts = [format_plain(value) for value in distinct.tolist()]
+    # by their bits, because 0 and -0 are two texts
+    distinct, which = np.unique(vector.values[rows, steps].view(np.uint64), return_inverse=True)
+    texts = [format_plain(value) for value in distinct.view(np.float64).tolist()]
     pairs, pair_of = np.unique(rows * max(1, len(distinct)) + which, return_inverse=True)
     known: dict[Labels, int] = {}
     owner = np.empty(len(pairs), np.int64)

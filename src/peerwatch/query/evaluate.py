@@ -155,7 +155,7 @@ class Evaluation:
         context = CallContext(bare, grid, self._query, self._options, self._notes, self._budget)
         if expr.function == "timestamp":
             selector = unwrap(expr.args[0])
-            if isinstance(selector, VectorSelector) and not selector.smoothed:
+            if isinstance(selector, VectorSelector):
                 at_ms = self._times(grid, selector.at, selector.offset)
                 vector, sampled_ms = self._loader.latest_times(selector.matchers, at_ms, self._options.lookback_ms)
                 return context.drop_names(vector.with_values(sampled_ms / 1000.0))

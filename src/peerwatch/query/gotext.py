@@ -175,7 +175,7 @@ def format_general(value: float) -> str:
 
 def format_open_metrics(value: float) -> str:
     """A bound or quantile as OpenMetrics wants it in a label: always with a point or an exponent ("1.0")."""
-    text = format_general(value)
+    text = format_general(value + 0.0)  # -0 becomes 0
     return text if any(mark in text for mark in ".eNI") else text + ".0"
 
 

@@ -58,7 +58,9 @@ def _quantiles(
     silent = np.zeros(context.grid.count, np.bool_) if corrected is None else corrected
     for batch in batches(vector, histograms):
         context.budget.check()
-        values[batch.owner, batch.step] = _batch_quantile(context, wanted[batch.step], silent[batch.step], batch, histograms, span)
+        values[batch.owner, batch.step] = _batch_quantile(
+            context, wanted[batch.step], silent[batch.step], batch, histograms, span
+        )
         present[batch.owner, batch.step] = True
     return Vector([histogram.labels for histogram in histograms], values, present, _drops(vector, histograms))
 

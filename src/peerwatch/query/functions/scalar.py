@@ -30,7 +30,8 @@ def _scalar(context: CallContext, args: Sequence[Argument]) -> Value:
     """The only sample of each step; NaN where there is none or more than one."""
     vector = vector_of(args[0])
     alone = vector.present.sum(axis=0) == 1
-    total = np.where(vector.present, vector.values, -0.0).sum(axis=0)
+    with np.errstate(invalid="ignore"):  # where it is not alone, infinities may meet
+        total = np.where(vector.present, vector.values, -0.0).sum(axis=0)
     return Scalar(np.where(alone, total, np.nan))
 
 
