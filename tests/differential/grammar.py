@@ -14,6 +14,12 @@ from hypothesis import strategies as st
 
 Text = st.SearchStrategy[str]
 
+
+def words(text: str) -> Text:
+    """One of the words of a text."""
+    return st.sampled_from(text.split())
+
+
 LABEL_VALUES = {
     "job": ("api", "db"),
     "instance": ("a:1", "b:1", "a:2", "c:2"),
@@ -31,22 +37,18 @@ UNTIED = ("temperature", "memory_bytes", "cpu_seconds_total", "brief")
 
 labels = st.sampled_from(sorted(LABEL_VALUES))
 names = st.sampled_from(COUNTERS + GAUGES + OTHERS)
-ranges = st.sampled_from(
-    "1m 2m 5m 5m 5m 10m 90s 2m30s 15s 1s 1ms 300 0.5 1h (2m*2) (1h/12) -(-5m) max_of(step(),5m) (step()+1m)".split()
-)
-subquery_ranges = st.sampled_from(["5m", "10m", "3m20s", "20m", "61s", "(5m+5m)"])
+ranges = words("1m 2m 5m 5m 5m 10m 90s 2m30s 15s 1s 1ms 300 0.5 1h (2m*2) (1h/12) -(-5m) max_of(step(),5m) (step()+1m)")
+subquery_ranges = words("5m 10m 3m20s 20m 61s (5m+5m)")
 subquery_steps = st.sampled_from(["", "1m", "30s", "45s", "7s", "20", "step()", "5m"])
-offsets = st.sampled_from(["5m", "-5m", "1h", "17s", "-90s", "300", "-(1m)", "(step()+1m)", "1d", "0s"])
-at_times = st.sampled_from(
-    ["start()", "end()", "1700002800", "1700001234.567", "1700006400", "1.7e9", "-5", "1700003000.0005", "17e8"]
-)
+offsets = words("5m -5m 1h 17s -90s 300 -(1m) (step()+1m) 1d 0s")
+at_times = words("start() end() 1700002800 1700001234.567 1700006400 1.7e9 -5 1700003000.0005 17e8")
 
 
 @st.composite
 def _matcher(draw: st.DrawFn) -> str:
     name = draw(labels)
     values = LABEL_VALUES[name]
-    op = draw(st.sampled_from(["=", "!=", "=~", "!~"]))
+    op = draw(words("= != =~ !~"))
     if op in ("=", "!="):
         return f'{name}{op}"{draw(st.sampled_from((*values, "")))}"'
     patterns = ("|".join(values), ".*", ".+", values[0][0] + ".*", "[a-m].*", "", "(?i)API|A:1", "^api$", "^.:1")
@@ -103,37 +105,32 @@ def matrix(depth: int, exact: bool) -> Text:
 @cache
 def scalar(depth: int) -> Text:
     """A number."""
-    literal = st.sampled_from(
-        "0 1 2 -1 0.5 3.25 1e3 -1e-3 0x1F 017 1_000 Inf -Inf NaN 1e300 5m 1h30m .5 100 90 2".split()
-    )
+    literal = words("0 1 2 -1 0.5 3.25 1e3 -1e-3 0x1F 017 1_000 Inf -Inf NaN 1e300 5m 1h30m .5 100 90 2")
     if depth <= 0:
-        return st.one_of(literal, literal, st.sampled_from(["time()", "pi()", "start()", "end()", "step()", "range()"]))
+        return st.one_of(literal, literal, words("time() pi() start() end() step() range()"))
     below = scalar(depth - 1)
     return st.one_of(
         literal,
         vector(depth - 1, True).map("scalar({})".format),
-        st.builds("({} {} {})".format, below, st.sampled_from("+ - * / %".split()), below),
+        st.builds("({} {} {})".format, below, words("+ - * / %"), below),
         st.builds("({} {} bool {})".format, below, _COMPARISON, below),
         st.builds("{}({}, {})".format, st.sampled_from(["min_of", "max_of"]), below, below),
         below.map("-{}".format),
     )
 
 
-_COMPARISON = st.sampled_from("== != > < >= <=".split())
-_ARITHMETIC = st.sampled_from("+ - * / %".split())
+_COMPARISON = words("== != > < >= <=")
+_ARITHMETIC = words("+ - * / %")
 _SET = st.sampled_from(["and", "or", "unless"])
-_EXACT_FUNCTION = st.sampled_from("abs ceil floor sgn sqrt timestamp absent".split())
-_DATE_FUNCTION = st.sampled_from("days_in_month day_of_month day_of_week day_of_year hour minute month year".split())
-_SMOOTH_FUNCTION = st.sampled_from(
-    "exp ln log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh deg rad".split()
-)
-_EXACT_OVER_TIME = st.sampled_from(
-    "min max sum avg count last first present absent ts_of_first ts_of_last ts_of_max ts_of_min".split()
-).map("{}_over_time".format)
-_SMOOTH_OVER_TIME = st.sampled_from("stddev_over_time stdvar_over_time mad_over_time deriv".split())
-_OF_COUNTERS = st.sampled_from("rate increase irate resets".split())
-_OF_GAUGES = st.sampled_from("delta idelta changes".split())
-_AGGREGATION = st.sampled_from("sum avg min max count group".split())
+_EXACT_FUNCTION = words("abs ceil floor sgn sqrt timestamp absent")
+_DATE_FUNCTION = words("days_in_month day_of_month day_of_week day_of_year hour minute month year")
+_SMOOTH_FUNCTION = words("exp ln log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh deg rad")
+_OF_WINDOWS = words("min max sum avg count last first present absent ts_of_first ts_of_last ts_of_max ts_of_min")
+_EXACT_OVER_TIME = _OF_WINDOWS.map("{}_over_time".format)
+_SMOOTH_OVER_TIME = words("stddev_over_time stdvar_over_time mad_over_time deriv")
+_OF_COUNTERS = words("rate increase irate resets")
+_OF_GAUGES = words("delta idelta changes")
+_AGGREGATION = words("sum avg min max count group")
 _GROUPS = st.lists(labels, max_size=2, unique=True).map(lambda found: f"({', '.join(found)})")
 
 
@@ -212,19 +209,19 @@ def vector(depth: int, exact: bool = False) -> Text:
         st.builds("quantile_over_time({}, {})".format, number, ranged),
         st.builds("{}({})".format, _EXACT_FUNCTION, exactly),
         st.builds("{}({})".format, _DATE_FUNCTION, st.sampled_from(["", "boot_time_seconds", "up", "vector(time())"])),
-        st.builds("round({}, {})".format, exactly, st.sampled_from(["1", "0.5", "10", "-3", "0"])),
+        st.builds("round({}, {})".format, exactly, words("1 0.5 10 -3 0")),
         st.builds("{}({}, {})".format, st.sampled_from(["clamp_min", "clamp_max"]), below, number),
         st.builds("clamp({}, {}, {})".format, below, number, number),
         _aggregation(below, _AGGREGATION),
         _aggregation(below, _AGGREGATION),
         _aggregation(below, st.just("quantile"), number),
-        _aggregation(_instant(), st.just("limitk"), st.sampled_from("0 1 2 5 -1".split())),
-        _aggregation(_instant(), st.just("limit_ratio"), st.sampled_from("0 0.3 -0.3 1 2 -1.5".split())),
+        _aggregation(_instant(), st.just("limitk"), words("0 1 2 5 -1")),
+        _aggregation(_instant(), st.just("limit_ratio"), words("0 0.3 -0.3 1 2 -1.5")),
         _aggregation(exactly, st.just("count_values"), st.sampled_from(['"value"', '"job"', '"le"'])),
         _aggregation(
             _instant(st.sampled_from(UNTIED)),
             st.sampled_from(["topk", "bottomk"]),
-            st.sampled_from("1 2 3 0 9".split()),
+            words("1 2 3 0 9"),
         ),
         st.builds("({} {} {})".format, below, _ARITHMETIC, number),
         st.builds("({} {} {})".format, number, _ARITHMETIC, below),
@@ -301,31 +298,8 @@ queries: Text = st.one_of(for_ranges, for_ranges, for_ranges, for_ranges, matrix
 
 
 _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9.]+[a-z]*|\"[^\"]*\"|=~|!~|[!=<>]=|\s+|.", re.DOTALL)
-_STRAY = st.sampled_from(
-    [
-        "(",
-        ")",
-        "[",
-        "]",
-        "{",
-        "}",
-        ",",
-        ":",
-        "+",
-        "-",
-        "==",
-        "=~",
-        "by",
-        "on",
-        "bool",
-        "offset",
-        "@",
-        "5m",
-        "1",
-        '"x"',
-        "x",
-    ]
-    + ["sum", "rate", "group_left", "and", "start", "nope(", "@ start(", "!", "#", "$", "5x", "0x", "'", "smoothed"]
+_STRAY = words(
+    "( ) [ ] { } , : + - == =~ ! # $ ' by on bool offset @ 5m 1 5x 0x x sum group_left start nope( start( smoothed"
 )
 
 
@@ -334,6 +308,6 @@ def mistakes(draw: st.DrawFn) -> str:
     """A query with a token too many, too few, or another one: now and then still a query."""
     tokens = _TOKEN.findall(draw(queries))
     at = draw(st.integers(0, max(0, len(tokens) - 1)))
-    return "".join(
-        tokens[:at] + draw(st.sampled_from([[], ["{}"], ["{}", *tokens[at : at + 1]]])) + tokens[at + 1 :]
-    ).replace("{}", f" {draw(_STRAY)} ", 1)
+    stray, spot = f" {draw(_STRAY)} ", tokens[at : at + 1]
+    instead = draw(st.sampled_from([[], [stray], [stray, *spot]]))
+    return "".join(tokens[:at] + instead + tokens[at + 1 :])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from peerwatch.model import STALE, Float64Array, Int64Array, Labels
+from peerwatch.model import STALE, BoolArray, Float64Array, Int64Array, Labels
 
 START_MS = 1_699_999_200_000
 """A full two-hour mark in the past: Prometheus takes nothing from the future, and it drops by age of newer data."""
@@ -57,9 +57,9 @@ def _up_and_info(times: Int64Array, target: dict[str, str], number: int) -> Iter
     yield Labels.of(__name__="target_info", **zone, **target), times, np.ones(len(times))
 
 
-def _ended(times: Int64Array, alive: Float64Array, values: Float64Array) -> tuple[Int64Array, Float64Array]:
+def _ended(times: Int64Array, alive: BoolArray, values: Float64Array) -> tuple[Int64Array, Float64Array]:
     """The samples while alive, and a stale marker at the first scrape after each stretch of them."""
-    kept = np.array(alive, np.bool_)
+    kept = alive.copy()
     ends = np.flatnonzero(kept[:-1] & ~kept[1:]) + 1
     marked = values.copy()
     marked[ends] = STALE
@@ -87,7 +87,7 @@ def _gauges(random: np.random.Generator, times: Int64Array, target: dict[str, st
     count = len(times)
     temperature = 20 * np.sin(np.arange(count) / 40) + random.normal(0, 1, count)
     yield Labels.of(__name__="temperature", **target), times, temperature
-    memory = 1e9 + np.cumsum(random.integers(-4096, 4097, count)) * 1.0
+    memory = 1e9 + np.cumsum(random.integers(-4096, 4097, count)).astype(np.float64)
     yield Labels.of(__name__="memory_bytes", **target), times, memory
     odd = random.normal(0, 5, count)
     odd[random.random(count) < 0.2] = np.nan
@@ -127,7 +127,7 @@ def _loners(random: np.random.Generator) -> Iterator[Column]:
     for at, value in enumerate(extremes):
         yield Labels.of(__name__="extreme", n=str(at)), every_minute, np.full(count, value)
     yield Labels.of({"__name__": "odd.name", "odd label": "a b", "päth": "/ü"}), every_minute, random.random(count)
-    yield Labels.of(__name__="boot_time_seconds", instance="a:1"), every_minute, 1.6e9 + np.arange(count) * 86_400.5
+    yield Labels.of(__name__="boot_time_seconds", instance="a:1"), every_minute, np.linspace(1.6e9, 1.7e9, count)
     late, early = slice(count // 2, None), slice(None, count // 3)
     yield Labels.of(__name__="brief", kind="late"), every_minute[late], random.normal(0, 1, count)[late]
     yield Labels.of(__name__="brief", kind="early"), every_minute[early], random.normal(0, 1, count)[early]

@@ -30,7 +30,7 @@ Answer = tuple[int, dict[str, Any]]
 
 
 def find_reference() -> Peer | None:
-    """A Prometheus that is new enough; `make bench-prometheus` builds one for PEERWATCH_BENCH_BIN."""
+    """A Prometheus that is new enough; `make peer-prometheus` builds one for PEERWATCH_BENCH_BIN."""
     peers = [peer for peer in find_peers("prometheus") if _release(peer) >= OLDEST]
     return peers[0] if peers else None
 

@@ -13,8 +13,8 @@ from peerwatch.query.gotext import quote
 from peerwatch.query.limits import Budget
 from peerwatch.query.matching import match_groups, rows_by_group
 from peerwatch.query.operator import ARITHMETIC, apply
-from peerwatch.query.printer import format_label
 from peerwatch.query.pairs import Pairs, matched_pairs, with_fill
+from peerwatch.query.printer import format_label
 from peerwatch.query.value import METADATA_LABELS, Scalar, Vector, drop_names, merge_duplicates
 
 _AMBIGUOUS = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
