@@ -163,6 +163,7 @@ RANGE = {"query": "1", "start": "0", "end": "1"}
             {"query": "1", "time": "x"},
             "@time: invalid time value for 'time': cannot parse \"x\" to a valid timestamp",
         ),
+        ("/query", {"query": "up[step()]"}, "@query: 3:9: duration must be greater than 0"),
         ("/query", {"query": "1", "timeout": "x"}, '@timeout: cannot parse "x" to a valid duration'),
         ("/query", {"query": "1", "limit": "-1"}, "@limit: limit must be non-negative"),
         ("/query_range", RANGE | {"start": "2"}, "@end: end timestamp must not be before start time"),
