@@ -40,7 +40,7 @@ names = st.sampled_from(COUNTERS + GAUGES + OTHERS)
 ranges = words("1m 2m 5m 5m 5m 10m 90s 2m30s 15s 1s 1ms 300 0.5 1h (2m*2) (1h/12) -(-5m) max_of(step(),5m) (step()+1m)")
 subquery_ranges = words("5m 10m 3m20s 20m 61s (5m+5m)")
 subquery_steps = st.sampled_from(["", "1m", "30s", "45s", "7s", "20", "step()", "5m"])
-offsets = words("5m -5m 1h 17s -90s 300 -(1m) (step()+1m) 1d 0s")
+offsets = words("5m -5m 1h 17s -90s 300 -(1m) (step()+1m) 3m 0s")
 at_times = words("start() end() 1700002800 1700001234.567 1700006400 1.7e9 -5 1700003000.0005 17e8")
 
 
@@ -55,19 +55,32 @@ def _matcher(draw: st.DrawFn) -> str:
     return f'{name}{op}"{draw(st.sampled_from(patterns))}"'
 
 
+_SEVERAL = st.sampled_from(
+    (
+        '__name__=~"temperature|memory_bytes"',
+        '__name__=~"up|state|once"',
+        '__name__=~"requests_.*|cpu_.*"',
+        '__name__=~".*_info"',
+        'job=~".+",__name__!~".*bucket"',
+    )
+)
+"""Some of these have the same labels but for the name, and no function may drop it then."""
+
 _MATCHER_COUNTS = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
 
 
 @st.composite
 def _selector(draw: st.DrawFn, metric: Text = names) -> str:
-    """A name with matchers. One metric at a time: functions that drop the name tell us apart otherwise."""
+    """A name with matchers, or several names."""
     matchers = draw(
         st.lists(_matcher(), max_size=draw(_MATCHER_COUNTS), unique_by=lambda one: re.split("[=!]", one)[0])
     )
     spelled = draw(st.integers(0, 19))
     if spelled == 0:
         return "{" + ",".join(['"odd.name"', *matchers]) + "}"
-    if spelled == 1:
+    if spelled in (1, 2):
+        return "{" + ",".join([draw(_SEVERAL), *matchers]) + "}"
+    if spelled == 3:
         return "{" + ",".join([f'__name__="{draw(metric)}"', *matchers]) + "}"
     return draw(metric) + ("{" + ",".join(matchers) + "}" if matchers else "")
 

@@ -1,8 +1,8 @@
 """The same samples in a real Prometheus and in our store, and generated queries to both: the same answers.
 
 What may differ is written in docs/promql.md, and as narrowly as can be told in `known.py`, `compare.py` and in what
-`grammar.py` does not generate: several metrics under one selector where names are dropped, ties among topk's
-candidates, two matchers for one label below absent(), steps that are no whole milliseconds.
+`grammar.py` does not generate: ties among topk's candidates, two matchers for one label below absent(), steps that are
+no whole milliseconds.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ pytestmark = [
 ]
 
 generated = settings(
-    max_examples=1000,
+    max_examples=3000,
     derandomize=True,
     database=None,
     deadline=None,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+ENOUGH = 500
+"""Different queries with an answer that is not empty."""
+
 instants = st.integers(0, 999).map(lambda at: START_MS - 400_000 + at * 8_017)
 starts = st.integers(0, 999).map(lambda at: START_MS - 400_000 + at * 7_417)
 steps = st.sampled_from([15_000, 60_000, 7_500, 300_000, 1_250, 97_000])
@@ -116,7 +119,7 @@ def test_generated_instant_queries_give_the_same_answers(loaded: Callable[[], Si
         sides.instant(query, at_ms)
 
     check()
-    assert len(sides.asked) >= 500 and len(sides.answered) >= 250, (len(sides.asked), len(sides.answered))
+    assert len(sides.answered) >= ENOUGH, f"{len(sides.asked)} distinct queries, {len(sides.answered)} with an answer"
 
 
 def test_generated_range_queries_give_the_same_answers(loaded: Callable[[], Sides]) -> None:
@@ -129,7 +132,7 @@ def test_generated_range_queries_give_the_same_answers(loaded: Callable[[], Side
         sides.range(query, start_ms, step_ms, count)
 
     check()
-    assert len(sides.asked) >= 500 and len(sides.answered) >= 250, (len(sides.asked), len(sides.answered))
+    assert len(sides.answered) >= ENOUGH, f"{len(sides.asked)} distinct queries, {len(sides.answered)} with an answer"
 
 
 def test_mistakes_are_refused_alike(loaded: Callable[[], Sides]) -> None:
@@ -142,7 +145,31 @@ def test_mistakes_are_refused_alike(loaded: Callable[[], Sides]) -> None:
         sides.instant(query, START_MS + 3_800_123)
 
     check()
-    assert len(sides.asked) >= 500
+    assert len(sides.asked) >= ENOUGH
+
+
+_INSTANT = {"query": "temperature", "time": "1700003600"}
+_RANGE = {"query": "temperature", "start": "1700003600", "end": "1700004200", "step": "60"}
+_PARAMETERS = {
+    "time": "1e9 1700003600.1234 1700003600.0005 -5 0 x 0x10 5m +17e8 2023-11-14T23:13:20Z 2023-11-14T23:13:20",
+    "timeout": "1 1s 90s x 1e300 1y",
+    "lookback_delta": "1 1m 0 -1 x 1e300 10m 1ms 0.0001",
+    "limit": "0 1 3 -1 x 1.5 99999999999999999999 +1",
+    "start": "x -1 0 1m 1e300 1700003600.9999 2023-11-14T23:10:00.5+01:00",
+    "end": "x -1 0 1m 1e2 1700003600 1700003600.9999 2023-11-14T23:20:00Z",
+    "step": "x 0 -1 1m 1m30s 1e300 0.001 1e2 -5m 1y NaN Inf",
+}
+
+
+@pytest.mark.parametrize("name", _PARAMETERS)
+def test_parameters_are_read_alike(loaded: Callable[[], Sides], name: str) -> None:
+    """Spellings of times, durations and limits; what one refuses the other refuses."""
+    sides = loaded()
+    for text in [*_PARAMETERS[name].split(), "", " 1", "60 "]:
+        if name not in ("start", "end", "step") and text:
+            sides.compare("query", _INSTANT | {name: text})
+        if name != "time":
+            sides.compare("query_range", _RANGE | {name: text})
 
 
 NOT_ASKED = {"start_timestamp": "samples carry no start timestamps yet"}

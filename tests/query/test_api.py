@@ -165,6 +165,13 @@ RANGE = {"query": "1", "start": "0", "end": "1"}
         ),
         ("/query", {"query": "up[step()]"}, "@query: 3:9: duration must be greater than 0"),
         ("/query", {"query": "1", "timeout": "x"}, '@timeout: cannot parse "x" to a valid duration'),
+        ("/query", {"query": "1", "limit": " 1"}, '@limit: strconv.Atoi: parsing " 1": invalid syntax'),
+        (
+            "/query",
+            {"query": "1", "limit": "9223372036854775808"},
+            '@limit: strconv.Atoi: parsing "9223372036854775808": value out of range',
+        ),
+        ("/query_range", RANGE | {"step": " 1"}, '@step: cannot parse " 1" to a valid duration'),
         ("/query", {"query": "1", "limit": "-1"}, "@limit: limit must be non-negative"),
         ("/query_range", RANGE | {"start": "2"}, "@end: end timestamp must not be before start time"),
         ("/query_range", RANGE, '@step: cannot parse "" to a valid duration'),
