@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 PROMETHEUS ?= v0.315.0
 VICTORIA ?= v1.150.0
+GO_BUILD ?= nice go build -p 1
 
-.PHONY: up test check bench bench-peers web web-test proto wheel clean
+.PHONY: up test check bench bench-peers peer-prometheus peer-victoria web web-test proto wheel clean
 
 up: $(VENV)/.run web  ## install into .venv and watch this machine
 	$(BIN)/peerwatch up $(ARGS)
@@ -23,14 +24,19 @@ check: $(VENV)/.dev  ## lint, types, layers
 bench: $(VENV)/.dev  ## compare with Prometheus and VictoriaMetrics: docs/benchmarks.md
 	$(BIN)/python -m bench $(ARGS)
 
-bench-peers:  ## build recent servers to compare with (needs Go): then PEERWATCH_BENCH_BIN=.env/peers make bench
-	mkdir -p .env/peers .env/peers-prometheus .env/peers-victoria
+bench-peers: peer-prometheus peer-victoria  ## recent servers to compare with: then PEERWATCH_BENCH_BIN=.env/peers make bench
+
+peer-prometheus:  ## build the Prometheus that tests/differential and bench compare with (needs Go, 20 min)
+	mkdir -p .env/peers .env/peers-prometheus
 	cd .env/peers-prometheus && (test -f go.mod || go mod init peers/prometheus) && \
 		GOFLAGS=-mod=mod go get github.com/prometheus/prometheus/cmd/prometheus@$(PROMETHEUS) && \
-		GOFLAGS=-mod=mod nice go build -p 1 -o ../peers/prometheus github.com/prometheus/prometheus/cmd/prometheus
+		GOFLAGS=-mod=mod $(GO_BUILD) -o ../peers/prometheus github.com/prometheus/prometheus/cmd/prometheus
+
+peer-victoria:  ## build the VictoriaMetrics that bench compares with (needs Go)
+	mkdir -p .env/peers .env/peers-victoria
 	cd .env/peers-victoria && (test -f go.mod || go mod init peers/victoria) && \
 		go mod edit -require=github.com/VictoriaMetrics/VictoriaMetrics@$(VICTORIA) && \
-		GOFLAGS=-mod=mod nice go build -p 1 \
+		GOFLAGS=-mod=mod $(GO_BUILD) \
 		-ldflags "-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=victoria-metrics-$(VICTORIA)" \
 		-o ../peers/victoria-metrics github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics
 

@@ -7,7 +7,7 @@ import numpy as np
 from peerwatch.errors import QueryError
 from peerwatch.model import Float64Array, Labels
 from peerwatch.query.annotation import Annotations
-from peerwatch.query.ast import Aggregate
+from peerwatch.query.ast import Aggregate, Span, unwrap
 from peerwatch.query.functions.label import valid_label_name
 from peerwatch.query.gotext import format_plain, quote
 from peerwatch.query.grouping import Groups, group_labels, grouping_of
@@ -30,15 +30,24 @@ def aggregate(expr: Aggregate, vector: Vector, param: Value | None, notes: Annot
         if expr.op in _RANKED:
             return keep_ranked(expr.op, param.values, vector, groups, budget)
         if expr.op == "limit_ratio":
-            return keep_ratio(param.values, vector, notes, expr.param.span)
-        for value in np.unique(param.values[~((param.values >= 0) & (param.values <= 1))]):
-            notes.invalid_quantile(float(value), expr.param.span)
+            return keep_ratio(param.values, vector, notes, unwrap(expr.param).span)
+        _check_quantiles(param.values, notes, unwrap(expr.param).span)
     if not groups.labels:
         return empty_vector(vector.values.shape[1])
     with np.errstate(all="ignore"):
         values = _reduced(expr.op, vector, groups, param, budget)
     drops = groups.any_row(vector.drop_name)
     return Vector(groups.labels, values, present_groups(vector, groups), drops)
+
+
+def _check_quantiles(wanted: Float64Array, notes: Annotations, span: Span) -> None:
+    """The extremes stand for all steps, and one NaN hides them."""
+    if np.isnan(wanted).any():
+        notes.invalid_quantile(np.nan, span)
+        return
+    for worst in (wanted.max(initial=0.0), wanted.min(initial=0.0)):
+        if not 0 <= worst <= 1:
+            notes.invalid_quantile(float(worst), span)
 
 
 def _reduced(op: str, vector: Vector, groups: Groups, param: Value | None, budget: Budget) -> Float64Array:
@@ -53,8 +62,9 @@ def _count_values(expr: Aggregate, vector: Vector, label: str, budget: Budget) -
         raise QueryError(f"invalid label name {quote(label)}")
     grouping = grouping_of(expr) if expr.without else grouping_of(expr) | {label}
     rows, steps = np.nonzero(vector.present)
-    distinct, which = np.unique(vector.values[rows, steps], return_inverse=True)
-    texts = [format_plain(value) for value in distinct.tolist()]
+    # by their bits, because 0 and -0 are two texts
+    distinct, which = np.unique(vector.values[rows, steps].view(np.uint64), return_inverse=True)
+    texts = [format_plain(value) for value in distinct.view(np.float64).tolist()]
     pairs, pair_of = np.unique(rows * max(1, len(distinct)) + which, return_inverse=True)
     known: dict[Labels, int] = {}
     owner = np.empty(len(pairs), np.int64)

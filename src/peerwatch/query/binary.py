@@ -14,6 +14,7 @@ from peerwatch.query.limits import Budget
 from peerwatch.query.matching import match_groups, rows_by_group
 from peerwatch.query.operator import ARITHMETIC, apply
 from peerwatch.query.pairs import Pairs, matched_pairs, with_fill
+from peerwatch.query.printer import format_label
 from peerwatch.query.value import METADATA_LABELS, Scalar, Vector, drop_names, merge_duplicates
 
 _AMBIGUOUS = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
@@ -120,4 +121,4 @@ def _check_one_side(one: Vector, groups: Int64Array, signatures: list[Labels], a
 
 def _described(labels: Labels) -> str:
     """Labels as Go prints them: the name among the others."""
-    return "{" + ", ".join(f"{name}={quote(value)}" for name, value in labels) + "}"
+    return "{" + ", ".join(f"{format_label(name)}={quote(value)}" for name, value in labels) + "}"

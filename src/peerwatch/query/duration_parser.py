@@ -40,7 +40,9 @@ def parse_bracket_duration(cursor: Cursor) -> Duration:
 
 def parse_offset(cursor: Cursor) -> Duration:
     """What follows `offset`: one operand, signed or not. Arithmetic needs parentheses there, because
-    `x offset 5m + 1` has always meant (x offset 5m) + 1."""
+    `x offset 5m + 1` has always meant (x offset 5m) + 1; but behind them it goes on: `x offset (5m) + 1` is 301 s."""
+    if cursor.is_symbol("("):
+        return _duration(_binary(cursor, 1))
     return _duration(_signed(cursor, 4))
 
 

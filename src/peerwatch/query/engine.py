@@ -15,6 +15,7 @@ from peerwatch.query.options import EngineOptions
 from peerwatch.query.parser import parse
 from peerwatch.query.queryable import Queryable
 from peerwatch.query.result import Result, instant_result, range_result
+from peerwatch.query.span import check_durations
 from peerwatch.query.value import QuerySpan
 
 
@@ -47,6 +48,7 @@ class Engine:
         """The answer at one time. Raises ParseError, LimitError, CancelledQueryError or QueryError."""
         expr, text = _parsed(query)
         span = QuerySpan(time_ms, time_ms)
+        check_durations(expr, span)
         evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
         value = instant_result(evaluation.run(expr), time_ms)
         return Result(value, *notes.render(text), loader.samples)
@@ -74,6 +76,7 @@ class Engine:
         limit = self._options.limits.max_points
         if span.grid.count - 1 > limit:  # Prometheus counts the steps, not the points
             raise LimitError(f"{span.grid.count - 1} steps per series, limit {limit}: use a longer step")
+        check_durations(expr, span)
         evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
         value = range_result(evaluation.run(expr), span)
         return Result(value, *notes.render(text), loader.samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from peerwatch.errors import QueryError
@@ -149,10 +151,11 @@ class Evaluation:
     # functions
 
     def _call(self, expr: Call, grid: Grid) -> Value:
-        context = CallContext(expr, grid, self._query, self._options, self._notes, self._budget)
+        bare = replace(expr, args=tuple(unwrap(arg) for arg in expr.args))  # remarks point inside of parentheses
+        context = CallContext(bare, grid, self._query, self._options, self._notes, self._budget)
         if expr.function == "timestamp":
             selector = unwrap(expr.args[0])
-            if isinstance(selector, VectorSelector) and not selector.smoothed:
+            if isinstance(selector, VectorSelector):
                 at_ms = self._times(grid, selector.at, selector.offset)
                 vector, sampled_ms = self._loader.latest_times(selector.matchers, at_ms, self._options.lookback_ms)
                 return context.drop_names(vector.with_values(sampled_ms / 1000.0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
+
 from peerwatch.errors import ParseError
 
 MS_PER_UNIT = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
@@ -165,10 +167,10 @@ def format_sample(value: float) -> str:
 
 
 def format_general(value: float) -> str:
-    """Go's %g: an exponent below 1e-4 and from 1e21 on. Messages use it."""
-    if value != value or math.isinf(value) or value == 0 or 1e-4 <= abs(value) < 1e21:
+    """Go's %g: an exponent below 1e-4 and from 1e6 on. Messages and bounds in labels use it."""
+    if value != value or math.isinf(value) or value == 0 or 1e-4 <= abs(value) < 1e6:
         return format_plain(value)
-    return repr(float(value)).replace(".0e", "e")
+    return np.format_float_scientific(value, trim="-", exp_digits=2)
 
 
 def format_scientific(value: float) -> str:
@@ -187,7 +189,7 @@ def format_scientific(value: float) -> str:
 
 def format_open_metrics(value: float) -> str:
     """A bound or quantile as OpenMetrics wants it in a label: always with a point or an exponent ("1.0")."""
-    text = format_general(value)
+    text = format_general(value + 0.0)  # -0 becomes 0
     return text if any(mark in text for mark in ".eNI") else text + ".0"
 
 

@@ -88,8 +88,8 @@ class Loader:
         exact = has_after & (samples.times_ms[after] == at_ms)
         older, newer = samples.values[before], samples.values[after]
         with np.errstate(all="ignore"):
-            share = (at_ms - samples.times_ms[before]) / (samples.times_ms[after] - samples.times_ms[before])
-            between = older + (newer - older) * share
+            apart_ms = samples.times_ms[after] - samples.times_ms[before]
+            between = older + (newer - older) * (at_ms - samples.times_ms[before]) / apart_ms
         last = samples.values[np.clip(position + samples.offsets[:-1, None] - 1, 0, size)]
         values = np.where(exact, newer, np.where(has_after, between, last))
         return Vector(found.labels, values, exact | has_before)

@@ -20,6 +20,7 @@ MAX_TIME_MS = 1 << 53
 """What an absent start and end mean: all of it, and still exact as a float."""
 
 MAX_STEPS = 11_000
+_MAX_INT64 = (1 << 63) - 1
 
 
 class BadParameterError(QueryError):
@@ -84,12 +85,19 @@ def invalid_query(error: QueryError) -> BadParameterError:
 def parse_time_ms(text: str) -> int:
     """Unix seconds, or RFC 3339. Raises ValueError."""
     try:
-        seconds = float(text)
+        seconds = _number(text)
     except ValueError:
         return _parse_date_ms(text)
     if not math.isfinite(seconds) or abs(seconds) > MAX_TIME_MS / 1000:
         raise ValueError(f"cannot parse {quote(text)} to a valid timestamp")
     return round(seconds * 1000)
+
+
+def _number(text: str) -> float:
+    """Python would pass over spaces. Raises ValueError."""
+    if text != text.strip():
+        raise ValueError("spaces around a number")
+    return float(text)
 
 
 def _parse_date_ms(text: str) -> int:
@@ -105,7 +113,7 @@ def _parse_date_ms(text: str) -> int:
 def parse_seconds(text: str) -> float:
     """Plain seconds, or a duration such as 5m. Raises ValueError."""
     try:
-        seconds = float(text)
+        seconds = _number(text)
     except ValueError:
         try:
             return parse_duration_ms(text) / 1000
@@ -142,11 +150,13 @@ def _limit(form: Form) -> int:
     if not text:
         return 0
     try:
-        limit = int(text)
+        limit = int(text if text == text.strip() else "")
     except ValueError as error:
         raise _invalid("limit", f"strconv.Atoi: parsing {quote(text)}: invalid syntax") from error
     if limit < 0:
         raise _invalid("limit", "limit must be non-negative")
+    if limit > _MAX_INT64:
+        raise _invalid("limit", f"strconv.Atoi: parsing {quote(text)}: value out of range")
     return limit
 
 
@@ -154,10 +164,11 @@ def _options(form: Form, limit: int) -> QueryOptions:
     timeout_s = _seconds(form, "timeout")
     try:
         lookback = first(form, "lookback_delta")
-        lookback_ms = int(parse_seconds(lookback) * 1000) if lookback else None
+        lookback_s = parse_seconds(lookback) if lookback else 0.0
     except ValueError as error:
         raise BadParameterError(f"error parsing lookback delta duration: {error}") from error
-    return QueryOptions(limit, timeout_s, lookback_ms or None, stats=bool(first(form, "stats")))
+    lookback_ms = int(lookback_s * 1000) if lookback_s > 0 else None
+    return QueryOptions(limit, timeout_s, lookback_ms, stats=bool(first(form, "stats")))
 
 
 def instant_request(form: Form, now_ms: int) -> InstantRequest:

@@ -61,7 +61,7 @@ def format_expr(expr: Expr) -> str:
 
 def format_matcher(matcher: Matcher) -> str:
     """One matcher, its label quoted where it must be."""
-    return f"{_label(matcher.name)}{matcher.op.value}{quote(matcher.value)}"
+    return f"{format_label(matcher.name)}{matcher.op.value}{quote(matcher.value)}"
 
 
 def aggregate_header(expr: Aggregate) -> str:
@@ -132,6 +132,8 @@ def _modifiers(at: At | None, offset: Duration) -> str:
         text = f" @ {at.value}()"
     elif at is not None:
         text = f" @ {'-' if at < 0 else ''}{abs(at) // 1000}.{abs(at) % 1000:03d}"
+    if isinstance(offset, DurationExpr):  # in front: an operator behind its parentheses would be part of it
+        return f" offset {_duration(offset)}{text}"
     return f"{text} offset {_duration(offset)}" if offset != 0 else text
 
 
@@ -165,8 +167,9 @@ def _duration_operation(node: DurationExpr) -> str:
 
 
 def _labels(names: tuple[str, ...]) -> str:
-    return ", ".join(_label(name) for name in names)
+    return ", ".join(format_label(name) for name in names)
 
 
-def _label(name: str) -> str:
+def format_label(name: str) -> str:
+    """A label's name, quoted where it must be."""
     return name if _PLAIN_LABEL.fullmatch(name) else quote(name)

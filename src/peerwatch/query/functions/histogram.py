@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from peerwatch.errors import QueryError
-from peerwatch.model import METRIC_NAME, Float64Array, Labels
+from peerwatch.model import METRIC_NAME, BoolArray, Float64Array, Labels
 from peerwatch.query.annotation import Correction
 from peerwatch.query.ast import Span
 from peerwatch.query.functions.buckets import (
@@ -39,19 +39,28 @@ def _collect(context: CallContext, vector: Vector, span: Span) -> list[Histogram
     return histograms
 
 
+def _is_quantile(wanted: Float64Array) -> BoolArray:
+    return (wanted >= 0) & (wanted <= 1)
+
+
 def _check_quantile(context: CallContext, wanted: Float64Array, span: Span) -> None:
-    for value in np.unique(wanted[~((wanted >= 0) & (wanted <= 1))]):
+    for value in np.unique(wanted[~_is_quantile(wanted)]):
         context.notes.invalid_quantile(float(value), span)
 
 
-def _quantiles(context: CallContext, wanted: Float64Array, vector: Vector, span: Span) -> Vector:
-    """One row per histogram, names still on."""
+def _quantiles(
+    context: CallContext, wanted: Float64Array, vector: Vector, span: Span, corrected: BoolArray | None = None
+) -> Vector:
+    """One row per histogram, names still on. `corrected`: steps whose corrections have been noted already."""
     histograms = _collect(context, vector, span)
     shape = (len(histograms), context.grid.count)
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+    silent = np.zeros(context.grid.count, np.bool_) if corrected is None else corrected
     for batch in batches(vector, histograms):
         context.budget.check()
-        values[batch.owner, batch.step] = _batch_quantile(context, wanted[batch.step], batch, histograms, span)
+        values[batch.owner, batch.step] = _batch_quantile(
+            context, wanted[batch.step], silent[batch.step], batch, histograms, span
+        )
         present[batch.owner, batch.step] = True
     return Vector([histogram.labels for histogram in histograms], values, present, _drops(vector, histograms))
 
@@ -63,11 +72,16 @@ def _drops(vector: Vector, histograms: Sequence[Histogram]) -> np.ndarray[tuple[
 
 
 def _batch_quantile(
-    context: CallContext, wanted: Float64Array, batch: Batch, histograms: Sequence[Histogram], span: Span
+    context: CallContext,
+    wanted: Float64Array,
+    silent: BoolArray,
+    batch: Batch,
+    histograms: Sequence[Histogram],
+    span: Span,
 ) -> Float64Array:
-    valid = (wanted >= 0) & (wanted <= 1)
+    valid = _is_quantile(wanted)
     counts, forced, excess = make_monotonic(batch.counts)
-    forced &= valid & (batch.bounds[-1] == np.inf)
+    forced &= valid & ~silent & (batch.bounds[-1] == np.inf)
     for column in np.flatnonzero(forced.any(axis=0)).tolist():
         bounds = batch.bounds[forced[:, column]]
         time_ms = context.grid.start_ms + int(batch.step[column]) * context.grid.step_ms
@@ -91,10 +105,12 @@ def _histogram_quantiles(context: CallContext, args: Sequence[Argument]) -> Valu
     if not valid_label_name(label):
         raise QueryError(f"invalid label name {label!r} in histogram_quantiles()")
     parts, labels = list[Vector](), list[Labels]()
+    corrected = np.zeros(context.grid.count, np.bool_)  # what one quantile needed corrected, the next finds so
     for arg, expr in zip(args[2:], context.call.args[2:], strict=True):
         wanted = scalar_of(arg)
         _check_quantile(context, wanted, expr.span)
-        part = _quantiles(context, wanted, vector, context.call.args[0].span)
+        part = _quantiles(context, wanted, vector, context.call.args[0].span, corrected)
+        corrected = corrected | _is_quantile(wanted)
         for value in np.unique(wanted):
             same = (wanted == value) | (np.isnan(wanted) & np.isnan(value))
             parts.append(part.with_values(part.values, part.present & same))

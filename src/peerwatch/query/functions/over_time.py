@@ -210,14 +210,14 @@ def _by_columns(block: Block, function: Columns) -> tuple[Float64Array, BoolArra
 
 def _quantile(context: CallContext, args: Sequence[Argument]) -> Vector:
     wanted, ranges = scalar_of(args[0]), ranges_of(args[1])
-    if len(ranges.labels):
-        for value in _outside_unit(wanted):
-            context.notes.invalid_quantile(value, context.call.args[0].span)
 
     def kernel(block: Block) -> tuple[Float64Array, BoolArray]:
         return _by_columns(block, lambda values, padding, at: quantiles_of_columns(wanted[at], values, padding))
 
-    return over_windows(context, ranges, kernel)
+    vector = over_windows(context, ranges, kernel)
+    for value in _outside_unit(wanted[vector.present.any(axis=0)]):  # where there is nothing, nothing is said
+        context.notes.invalid_quantile(value, context.call.args[0].span)
+    return vector
 
 
 def _outside_unit(values: Float64Array) -> list[float]:

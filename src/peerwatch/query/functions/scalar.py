@@ -30,7 +30,8 @@ def _scalar(context: CallContext, args: Sequence[Argument]) -> Value:
     """The only sample of each step; NaN where there is none or more than one."""
     vector = vector_of(args[0])
     alone = vector.present.sum(axis=0) == 1
-    total = np.where(vector.present, vector.values, -0.0).sum(axis=0)
+    with np.errstate(invalid="ignore"):  # where it is not alone, infinities may meet
+        total = np.where(vector.present, vector.values, -0.0).sum(axis=0)
     return Scalar(np.where(alone, total, np.nan))
 
 
@@ -49,7 +50,7 @@ SCALAR: dict[str, Function] = {
     "pi": _constant(lambda query: math.pi),
     "start": _constant(lambda query: query.start_ms / 1000),
     "end": _constant(lambda query: query.end_ms / 1000),
-    "step": _constant(lambda query: query.step_ms / 1000),
+    "step": _constant(lambda query: query.step_ms / 1000 if query.start_ms != query.end_ms else 0.0),
     "range": _constant(lambda query: (query.end_ms - query.start_ms) / 1000),
     "min_of": lambda context, args: Scalar(minimum(scalar_of(args[0]), scalar_of(args[1]))),
     "max_of": lambda context, args: Scalar(maximum(scalar_of(args[0]), scalar_of(args[1]))),

@@ -16,7 +16,7 @@ _CHUNKS = re.compile(r"[0-9]+|[^0-9]+")
 
 
 def _is_in_vain(context: CallContext) -> bool:
-    if context.query.start_ms == context.query.end_ms:
+    if context.grid.count == 1:
         return False
     message = "sort is ineffective for range queries since results are always ordered by labels"
     context.notes.warn(message, context.call.span)
@@ -26,7 +26,7 @@ def _is_in_vain(context: CallContext) -> bool:
 def _by_value(descending: bool) -> Function:
     def run(context: CallContext, args: Sequence[Argument]) -> Value:
         vector = vector_of(args[0])
-        if _is_in_vain(context) or context.grid.count != 1:
+        if _is_in_vain(context):
             return vector
         vector = compact(vector)
         keys = vector.values[:, 0]
@@ -50,7 +50,7 @@ def natural_compare(left: str, right: str) -> int:
 def _by_label(descending: bool) -> Function:
     def run(context: CallContext, args: Sequence[Argument]) -> Value:
         vector = vector_of(args[0])
-        if _is_in_vain(context) or context.grid.count != 1:
+        if _is_in_vain(context):
             return vector
         names = [text_of(arg) for arg in args[1:]]
 
