@@ -26,7 +26,7 @@ bench: $(VENV)/.dev  ## compare with Prometheus and VictoriaMetrics: docs/benchm
 
 bench-peers: peer-prometheus peer-victoria  ## recent servers to compare with: then PEERWATCH_BENCH_BIN=.env/peers make bench
 
-peer-prometheus:  ## build the Prometheus that tests/differential and bench compare with (needs Go, 20 min)
+peer-prometheus:  ## build the Prometheus that tests/differential and bench compare with (needs Go, 11 min)
 	mkdir -p .env/peers .env/peers-prometheus
 	cd .env/peers-prometheus && (test -f go.mod || go mod init peers/prometheus) && \
 		GOFLAGS=-mod=mod go get github.com/prometheus/prometheus/cmd/prometheus@$(PROMETHEUS) && \

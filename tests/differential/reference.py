@@ -74,7 +74,7 @@ def running(peer: Peer, folder: Path) -> Iterator[Reference]:
     (folder / "prometheus.yml").write_text(_CONFIG)
     port = _free_port()
     command = [
-        str(peer.path),
+        str(peer.path.resolve()),
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/tsdb",
         f"--web.listen-address=127.0.0.1:{port}",

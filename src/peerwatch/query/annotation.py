@@ -83,13 +83,13 @@ class Annotations:
         return iter(self._kept.values())
 
     def add(self, annotation: Annotation) -> None:
-        """Note it. The same message again takes the later place."""
+        """Note it. The same message again takes the later place; with a correction it stays at the first."""
         key = (annotation.severity, annotation.message)
         known = self._kept.get(key)
         if known is None and len(self._kept) >= MAX_ANNOTATIONS:
             return
         if known is not None and known.correction and annotation.correction:
-            annotation = replace(annotation, correction=known.correction.merge(annotation.correction))
+            annotation = replace(known, correction=known.correction.merge(annotation.correction))
         self._kept[key] = annotation
 
     def warn(self, message: str, span: Span) -> None:
