@@ -40,7 +40,7 @@ def _nested(around: str, inner: str, depth: int) -> str:
 
 
 HOSTILE: dict[str, tuple[dict[str, str], tuple[int, str], str]] = {
-    "10 MB of text": ({"query": _SERIES + " + 1" * 2_500_000}, BAD, "form of more than 2097152 bytes"),
+    "10 MB of text": ({"query": _SERIES + " + 1" * 2_500_000}, BAD, "request body of more than 2097152 bytes"),
     "2 MB of text": ({"query": '"' + "a" * 2_000_000 + '"'}, BAD, "query of 2000002 characters, limit 1048576"),
     "100,000 parentheses": ({"query": "(" * 100_000}, BAD, "query of more than 100000 tokens"),
     "40,000 pairs of them": ({"query": "(" * 40_000 + "1" + ")" * 40_000}, BAD, "nested deeper than 100 levels"),
