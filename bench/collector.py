@@ -39,6 +39,7 @@ from peerwatch.model import (
 )
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.ack import AckBody, sign_acks
+from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
 from peerwatch.wire.identity import PrivateKey, Verifier
@@ -69,11 +70,12 @@ class NullStore:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One sender and the requests that it will push."""
+    """One sender and the requests that it will push; `first` brings the schema and the baseline of all others."""
 
     key: PrivateKey
     first: bytes
     envelopes: list[bytes]
+    baseline: Baseline
 
 
 def series() -> tuple[Series, ...]:
@@ -106,10 +108,12 @@ def make_agents(authority: Authority, rounds: int) -> list[Agent]:
         key = PrivateKey.generate()
         authority.admit(key.public, key.public, f"host-{number}", (AGENT,))
         sealer = Sealer(authority.fleet, key.public, key, 1_700_000_000_000)
-        sealed = [sealer.seal(batch, 0, None) for batch in batches(rounds + 1, number)]
+        sealed = [sealer.seal(batch, 0, None) for batch in batches(rounds + 2, number)]
         box = Compressor()
-        first = encode_request([sealed[0].item.envelope], list(sealed[0].schemas.values()), box)
-        agents.append(Agent(key, first, [encode_request([one.item.envelope], [], box) for one in sealed[1:]]))
+        first = encode_request([one.item.envelope for one in sealed[:2]], list(sealed[1].schemas.values()), box)
+        (name,) = sealed[1].schemas.keys() - sealed[0].schemas.keys()
+        requests = [encode_request([one.item.envelope], [], box) for one in sealed[2:]]
+        agents.append(Agent(key, first, requests, decode_baseline(sealed[1].schemas[name])))
     return agents
 
 
@@ -129,6 +133,7 @@ def stages(agent: Agent, authority: Authority) -> dict[str, float]:
     (envelope_raw,) = decode_request(raw).envelopes
     envelope = parse_envelope(envelope_raw)
     verifier = Verifier(agent.key.public)
+    known = {agent.baseline.id: agent.baseline}
     header = envelope.header
     run = ((header.seq, header.seq),)
     bodies = [AckBody(header.fleet, header.sender, header.epoch, run, 1) for _ in range(AGENTS)]
@@ -137,7 +142,7 @@ def stages(agent: Agent, authority: Authority) -> dict[str, float]:
         "request decode": median_us(lambda: decode_request(raw)),
         "envelope parse": median_us(lambda: parse_envelope(envelope_raw)),
         "verify": median_us(lambda: envelope.verify(verifier)),
-        "open": median_us(lambda: envelope.open(box)),
+        "open": median_us(lambda: envelope.open(box, baseline_of=known.get)),
         "ack sign": median_us(lambda: sign_acks(authority.keys.signing, bodies), 50) / AGENTS,
         "reply encode": median_us(lambda: ReplyDraft(1, authority.member, acks=acks[:1]).encode()),
     }
