@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as hnp
 from peerwatch.errors import DecodeError
 from peerwatch.model import Batch, BatchBlock, SampleMatrix
 from peerwatch.wire import schema_pb2 as pb
-from peerwatch.wire.baseline import Baseline, BaselineCache, decode_baseline
+from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.batch import MissingBaselineError, decode_batch, encode_batch
 from peerwatch.wire.limits import WireLimits
+from peerwatch.wire.named_cache import NamedCache
 from peerwatch.wire.packing import PackedMatrix, pack, unpack_all
 from peerwatch.wire.schema import Schema
 from tests.collector.kit import series
@@ -121,7 +122,7 @@ def test_any_bytes_are_a_baseline_or_refused(raw: bytes, rows: int, columns: byt
 
 def test_the_cache_forgets_the_longest_unused() -> None:
     """It is bounded in rows; one that is larger than the bound is kept alone."""
-    cache = BaselineCache(10)
+    cache: NamedCache[Baseline] = NamedCache(10)
     made = [Baseline.of(np.full(4, float(number))) for number in range(3)]
     cache.put(made[0])
     cache.put(made[1])

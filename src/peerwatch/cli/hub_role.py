@@ -31,9 +31,10 @@ from peerwatch.serve.tls import TlsFiles, check_files, own_certificate
 from peerwatch.settings import Settings
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger, process_registry
-from peerwatch.wire.baseline import Baseline, BaselineCache, decode_baseline
+from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
+from peerwatch.wire.named_cache import NamedCache
 
 _log = get_logger("hub")
 _MAINTENANCE_S = 1.0
@@ -170,7 +171,7 @@ def envelope_decoder() -> _Decoder:
 class _Decoder:
     def __init__(self) -> None:
         self._compressor = Compressor()
-        self._baselines = BaselineCache(_MAX_BASELINE_ROWS)
+        self._baselines: NamedCache[Baseline] = NamedCache(_MAX_BASELINE_ROWS)
 
     def __call__(self, raw: bytes, context: Mapping[bytes, bytes]) -> Sequence[Matrix]:
         return [block.matrix for block in parse_envelope(raw).open(self._compressor, baseline_of=self._finder(context))]

@@ -21,19 +21,22 @@ from peerwatch.collector.members import Members
 from peerwatch.collector.metrics import CollectorMetrics
 from peerwatch.collector.presence import Presence
 from peerwatch.collector.sample_store import SampleStore
-from peerwatch.collector.schemas import PushedSchemas, SchemaCache
+from peerwatch.collector.schemas import PushedSchemas
 from peerwatch.errors import DecodeError, QuotaError, StoreError
 from peerwatch.fleet.authority import Authority
 from peerwatch.model import Clock, Part, RowsEntry
 from peerwatch.telemetry import CollectorRegistry, get_logger
 from peerwatch.wire.ack import AckBody, SignedAck, sign_acks
-from peerwatch.wire.baseline import BaselineCache
+from peerwatch.wire.baseline import Baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header
+from peerwatch.wire.named_cache import NamedCache
 from peerwatch.wire.push import Refusal, RefusalReason, ReplyDraft, decode_request
+from peerwatch.wire.schema import Schema
 
 _log = get_logger("collector")
 _TURN_BYTES = 128 << 10  # after so much of one request others get their turn: some 5 ms of work
+_MAX_SCHEMA_ROWS = 1_000_000  # over all senders; equal hosts share a schema
 _MAX_BASELINE_ROWS = 4_000_000  # 36 MB; a baseline that was forgotten is asked for again
 _LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 
@@ -82,8 +85,8 @@ class Collector:
         self._config = config
         self._clock = clock
         self._members = Members(authority.membership.roster, config, clock)
-        self._schemas = SchemaCache()
-        self._baselines = BaselineCache(_MAX_BASELINE_ROWS)
+        self._schemas: NamedCache[Schema] = NamedCache(_MAX_SCHEMA_ROWS)
+        self._baselines: NamedCache[Baseline] = NamedCache(_MAX_BASELINE_ROWS)
         self._compressor = Compressor()
         self._dedupe = Dedupe(store.marks(), config.max_runs_per_sender)
         self._in_flight: dict[Number, Ticket] = {}

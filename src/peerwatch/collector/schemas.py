@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
-from peerwatch.wire.baseline import Baseline, BaselineCache, decode_baseline
+from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.limits import WireLimits
+from peerwatch.wire.named_cache import NamedCache
 from peerwatch.wire.push import PushedRecords
 from peerwatch.wire.schema import MissingBaseError, Schema, decode_schema, schema_id_of
-
-
-class SchemaCache:
-    """Recently used schemas by name, over all senders; equal hosts share one. Owned by the collector.
-
-    Bounded by the number of series it holds; the least recently used go, and are asked for again when needed.
-    """
-
-    def __init__(self, max_series: int = 1_000_000) -> None:
-        self._max_series = max_series
-        self._series = 0
-        self._schemas: OrderedDict[bytes, Schema] = OrderedDict()
-
-    def get(self, schema_id: bytes) -> Schema | None:
-        """The schema of that name, or None."""
-        schema = self._schemas.get(schema_id)
-        if schema is not None:
-            self._schemas.move_to_end(schema_id)
-        return schema
-
-    def put(self, schema: Schema) -> None:
-        """Remember a schema."""
-        if schema.id in self._schemas:
-            return
-        self._schemas[schema.id] = schema
-        self._series += len(schema.series)
-        while self._series > self._max_series and len(self._schemas) > 1:
-            _, old = self._schemas.popitem(last=False)
-            self._series -= len(old.series)
 
 
 class PushedSchemas:
@@ -49,8 +19,8 @@ class PushedSchemas:
     def __init__(
         self,
         records: PushedRecords,
-        cache: SchemaCache,
-        baselines: BaselineCache,
+        cache: NamedCache[Schema],
+        baselines: NamedCache[Baseline],
         compressor: Compressor,
         limits: WireLimits,
     ) -> None:

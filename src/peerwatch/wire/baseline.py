@@ -6,7 +6,6 @@ batches come, after a restart, by somebody else. docs/decisions/0009 has the mea
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -65,28 +64,3 @@ def _made(rows: int, columns: bytes) -> Baseline:
     name = sha256(b"peerwatch/baseline/1\n" + rows.to_bytes(4, "little") + columns).digest()[:BASELINE_ID_BYTES]
     record = pb.SchemaRecord(id=name, baseline=pb.Baseline(rows=rows, columns=columns)).SerializeToString()
     return Baseline(name, base, record)
-
-
-class BaselineCache:
-    """Recently used baselines by name. Bounded by the rows it holds; the least recently used go."""
-
-    def __init__(self, max_rows: int) -> None:
-        self._max_rows = max_rows
-        self._rows = 0
-        self._known: OrderedDict[bytes, Baseline] = OrderedDict()
-
-    def get(self, name: bytes) -> Baseline | None:
-        """The baseline of that name, or None."""
-        found = self._known.get(name)
-        if found is not None:
-            self._known.move_to_end(name)
-        return found
-
-    def put(self, baseline: Baseline) -> None:
-        """Remember a baseline."""
-        if baseline.id in self._known:
-            return
-        self._known[baseline.id] = baseline
-        self._rows += baseline.rows
-        while self._rows > self._max_rows and len(self._known) > 1:
-            self._rows -= self._known.popitem(last=False)[1].rows

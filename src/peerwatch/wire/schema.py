@@ -36,6 +36,10 @@ class Schema:
     def id(self) -> bytes:
         return self.digest[:SCHEMA_ID_BYTES]
 
+    @property
+    def rows(self) -> int:
+        return len(self.series)
+
 
 def _canonical(series: Series) -> bytes:
     parts = [_SHORT.pack(len(series.labels))]
