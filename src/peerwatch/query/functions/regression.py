@@ -54,12 +54,16 @@ def _predict_linear(context: CallContext, args: Sequence[Argument]) -> Vector:
 
 def _double_exponential_smoothing(context: CallContext, args: Sequence[Argument]) -> Vector:
     smoothing, trend = scalar_of(args[1]), scalar_of(args[2])
-    for name, factors in (("smoothing", smoothing), ("trend", trend)):
-        bad = factors[(factors <= 0) | (factors >= 1)]
-        if len(bad):
-            raise QueryError(f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {float(bad[0]):f}")
+
+    def check(used: BoolArray) -> None:
+        """Factors count at steps at which something is smoothed."""
+        for name, factors in (("smoothing", smoothing), ("trend", trend)):
+            bad = factors[used & ((factors <= 0) | (factors >= 1))]
+            if len(bad):
+                raise QueryError(f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {float(bad[0]):f}")
 
     def kernel(block: Block) -> tuple[Float64Array, BoolArray]:
+        check(np.logical_or.reduce(block.counts > 0, axis=0))
         level, older, slope = (np.zeros(block.shape) for _ in range(3))
         for k, (live, index) in enumerate(block.rounds()):
             value = block.samples.values[index]
