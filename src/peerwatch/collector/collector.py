@@ -96,6 +96,7 @@ class Collector:
         self._committer = Committer(
             store, self._settled, config.max_group, config.max_waiting_bytes, config.retry_wait_s, registry
         )
+        # One per connection or caller that waits for its answer, each charged to its member's rate.
         self._delayed: deque[tuple[_Push, NewLayouts | None]] = deque()
         self._more_delayed = anyio.Event()
         self._log_budget = TokenBucket(_LOGGED_AT_ONCE, _LOGGED_PER_S, clock.monotonic_s())
@@ -184,6 +185,7 @@ class Collector:
                             self._act(await self._lay_out(new, push), push)
                         self._decide(push)
                     except Exception:  # a bug that one push brings out must not stop the others
+                        self._metrics.batches("failed").inc()
                         _log.exception("push failed")
                         self._settle_one(push)
                     self._delayed.popleft()

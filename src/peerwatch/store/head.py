@@ -42,10 +42,10 @@ class HeadView:
 class LayoutHead:
     """Upserts cells. The owner is the store, which guards it with its view lock.
 
-    Small batches without gaps that follow the last one wait packed until there are eight: unpacked together they cost a
-    quarter. Then their ticks go into a time-major matrix that grows by doubling; cells below its end are never written
-    again, so `view` and `columns` hand out views of it. What comes late, out of order or again waits in a list that is
-    merged on the next read or when it outgrows the matrix. Bounded by the store's head budget.
+    Small batches without gaps that follow the last one wait packed until there are eight: unpacked together they cost
+    less than half. Then their ticks go into a time-major matrix that grows by doubling; cells below its end are never
+    written again, so `view` and `columns` hand out views of it. What comes late, out of order or again waits in a list
+    that is merged on the next read or when it outgrows the matrix. Bounded by the store's head budget.
     """
 
     __slots__ = (
