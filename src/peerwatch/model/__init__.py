@@ -4,6 +4,7 @@ from peerwatch.model.arrays import STALE, STALE_BITS, BoolArray, Float64Array, I
 from peerwatch.model.batch import Batch, BatchBlock, Matrix, SampleMatrix
 from peerwatch.model.clock import Clock, SystemClock
 from peerwatch.model.entry import EnvelopeEntry, Layout, Part, RowsEntry
+from peerwatch.model.histograms import CUSTOM_SCHEMA, KEY_BIAS, HistogramCells, Histograms
 from peerwatch.model.intervals import Marks, SeqIntervals
 from peerwatch.model.labels import METRIC_NAME, Labels
 from peerwatch.model.matcher import Matcher, MatchOp
@@ -11,6 +12,8 @@ from peerwatch.model.series import MetricType, Series
 from peerwatch.model.series_set import SeriesSet
 
 __all__ = [
+    "CUSTOM_SCHEMA",
+    "KEY_BIAS",
     "METRIC_NAME",
     "STALE",
     "STALE_BITS",
@@ -20,6 +23,8 @@ __all__ = [
     "Clock",
     "EnvelopeEntry",
     "Float64Array",
+    "HistogramCells",
+    "Histograms",
     "Int64Array",
     "Labels",
     "Layout",
