@@ -98,6 +98,7 @@ def test_native_histograms_and_exemplars_are_counted() -> None:
         ({"__name__": "m", "a": "b" * 4097}, "value of label 'a' of 4097 bytes, limit 4096"),
         ({"__name__": "m", **{f"l{n:03}": "x" for n in range(64)}}, "series with 65 labels, limit 64"),
         ({"__name__": "m", "": "b"}, "a label without a name"),
+        ({"__name__": "m", "\0part": "count"}, r"label name '\\x00part' is reserved"),
     ],
 )
 @pytest.mark.parametrize(("request_of", "decode"), VERSIONS)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.errors import DecodeError
-from peerwatch.model import METRIC_NAME, Float64Array, Int64Array, Labels, MetricType
+from peerwatch.model import METRIC_NAME, RESERVED, Float64Array, Int64Array, Labels, MetricType
 from peerwatch.wire import remote_pb2 as pb
 from peerwatch.wire import snappy
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
@@ -109,6 +109,8 @@ def labels_of_key(key: SeriesKey, limits: WireLimits = DEFAULT_LIMITS) -> Labels
         _check_length(f"value of label {name[:64]!r}", value, limits.max_label_value_bytes)
         if not name:
             raise DecodeError("a label without a name")
+        if name.startswith(RESERVED):
+            raise DecodeError(f"label name {name[:64]!r} is reserved")
     if len(set(names)) != len(names):
         raise DecodeError(f"a label comes twice: {names}")
     if METRIC_NAME not in names:
