@@ -24,6 +24,9 @@ COUNT, SUM, FORM, ZERO, WIDTH, START = SINGLES = ("count", "sum", "form", "zero"
 OVERFLOW = float("inf")
 """The bound of the last bucket of a histogram with custom bounds."""
 
+START_SHAPE = np.array([0, 1 << SINGLES.index(START)], np.int64).tobytes()
+"""The shape of a number's start: nothing else."""
+
 _SCHEMA_BIAS, _HINTS = 64, 4
 _Whole = TypeVar("_Whole", int, Int64Array)
 
