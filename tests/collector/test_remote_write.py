@@ -175,7 +175,8 @@ def test_labels_in_another_order_are_the_same_series(writer: Writer) -> None:
 def test_what_cannot_be_stored_is_told_and_the_rest_is_stored(writer: Writer) -> None:
     """400 with the reasons and numbers, and how many samples were written."""
     writer.store.horizon_ms = EPOCH - 1000
-    native = series_v1(Labels.of(__name__="h"), [], histograms=[b""]).SerializeToString()
+    wrong = pb.Histogram(schema=9999, timestamp_ms=EPOCH).SerializeToString()
+    native = series_v1(Labels.of(__name__="h"), [], histograms=[wrong]).SerializeToString()
     good = [series_v1(*one).SerializeToString() for one in scrape(EPOCH)]
     bad = [
         series_v1(Labels.of(a="nameless"), [(EPOCH, 1.0)]).SerializeToString(),
@@ -186,7 +187,7 @@ def test_what_cannot_be_stored_is_told_and_the_rest_is_stored(writer: Writer) ->
     assert (answer.status_code, answer.headers[WRITTEN]) == (400, "3")
     assert answer.text == (
         "4 of 7 samples refused (future 1, histogram 1, invalid_labels 1, too_old 1): "
-        "native histograms are not stored\n"
+        f"native histogram at {EPOCH} ms: its schema is not -4 to 8, nor -53\n"
     )
     assert writer.store.cell_count == 3
     assert writer.metric("refused_samples_total", reason="histogram") == 1

@@ -66,6 +66,12 @@ def test_hashmod_is_prometheus_hash() -> None:
     )
 
 
+def test_no_label_comes_to_be_called_what_is_the_store_s_own() -> None:
+    """Names that begin with a NUL are reserved, however a rule makes one."""
+    odd = Labels.of({"x\0part": "1"})
+    assert relabel(odd, [RelabelRule(action=A.LABELMAP, regex="x(.*)")]) == odd
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -74,6 +80,7 @@ def test_hashmod_is_prometheus_hash() -> None:
         ({"action": A.REPLACE}, "needs target_label"),
         ({"action": A.KEEP_EQUAL}, "needs target_label"),
         ({"action": A.LOWERCASE, "target_label": "a-b"}, "not a label name"),
+        ({"action": A.LABELMAP, "replacement": "\0part"}, "reserved"),
     ],
 )
 def test_a_rule_that_prometheus_refuses_is_refused(settings: dict[str, object], reason: str) -> None:

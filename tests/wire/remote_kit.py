@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import cramjam
 
-from peerwatch.model import Labels, MetricType
+from peerwatch.model import KEY_BIAS, Labels, MetricType
 from peerwatch.wire import remote_pb2 as pb
+from tests.model.native import Native
 
 Sent = tuple[Labels, Sequence[tuple[int, float]]]
 """A series and its samples (time in ms, value)."""
@@ -26,6 +29,47 @@ def series_v1(labels: Labels, samples: Sequence[tuple[int, float]], **more: list
         exemplars=more.get("exemplars", []),
         histograms=more.get("histograms", []),
     )
+
+
+def histogram(native: Native, time_ms: int, *, start_ms: int = 0, whole: bool = False) -> pb.Histogram:
+    """A native histogram as senders make it. whole: counts are whole numbers, buckets are told by their differences."""
+    made = pb.Histogram(
+        sum=native.sum,
+        schema=native.schema,
+        zero_threshold=native.width,
+        reset_hint=native.hint,
+        timestamp_ms=time_ms,
+        custom_values=native.bounds or (),
+        start_ms=start_ms,
+    )
+    if whole:
+        made.count_int, made.zero_count_int = int(native.count), int(native.zero)
+    else:
+        made.count_float, made.zero_count_float = native.count, native.zero
+    for sign, spans, deltas, counts in (
+        (-1, made.negative_spans, made.negative_deltas, made.negative_counts),
+        (1, made.positive_spans, made.positive_deltas, made.positive_counts),
+    ):
+        side = sorted((abs(key) - KEY_BIAS, count) for key, count in native.buckets if key * sign > 0)
+        end = 0
+        for index, _ in side:
+            if spans and index == end:
+                spans[-1].length += 1
+            else:
+                spans.add(offset=index - end, length=1)
+            end = index + 1
+        if whole:
+            numbers = [0, *(int(count) for _, count in side)]
+            deltas.extend(after - before for before, after in pairwise(numbers))
+        else:
+            counts.extend(count for _, count in side)
+    return made
+
+
+def series_v2(refs: Sequence[int], histograms: Sequence[pb.Histogram], **more: Any) -> pb.SeriesV2:
+    """One TimeSeries of 2.0 with native histograms."""
+    raws = [one.SerializeToString() for one in histograms]
+    return pb.SeriesV2(labels_refs=refs, histograms=raws, **more)
 
 
 def request_v1(*sent: Sent, families: dict[str, tuple[MetricType, str, str]] | None = None) -> bytes:

@@ -37,7 +37,8 @@ def matrices(draw: st.DrawFn) -> SampleMatrix:
     return SampleMatrix(np.array(times, np.int64), cells, presence)
 
 
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(lambda word: word[0] != "\0")
+"""Names of labels, too: those that begin with a NUL are reserved."""
 
 
 @st.composite

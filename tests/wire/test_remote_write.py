@@ -83,11 +83,11 @@ def test_meanings_come_by_family_or_with_the_series() -> None:
     assert decode_write_v2(request_v2(sent)).meaning(0) is None
 
 
-def test_native_histograms_and_exemplars_are_counted() -> None:
-    """They are no samples."""
+def test_exemplars_are_counted() -> None:
+    """They are no samples; native histograms come beside those (test_remote_histograms.py)."""
     series = series_v1(Labels.of(__name__="m"), [(NOW, 1.0)], histograms=[b"", b""], exemplars=[b""])
     written = decode_write_v1(snappy(pb.WriteV1(timeseries=[series.SerializeToString()])))
-    assert (len(written.values), written.histograms, written.exemplars) == (1, 2, 1)
+    assert (len(written.values), len(written.histograms), written.exemplars) == (1, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,7 @@ def test_native_histograms_and_exemplars_are_counted() -> None:
         ({"__name__": "m", "a": "b" * 4097}, "value of label 'a' of 4097 bytes, limit 4096"),
         ({"__name__": "m", **{f"l{n:03}": "x" for n in range(64)}}, "series with 65 labels, limit 64"),
         ({"__name__": "m", "": "b"}, "a label without a name"),
+        ({"__name__": "m", "\0part": "count"}, r"label name '\\x00part' is reserved"),
     ],
 )
 @pytest.mark.parametrize(("request_of", "decode"), VERSIONS)

@@ -70,6 +70,7 @@ def _record(*label_sets: list[tuple[str, str]], schema_id: bytes = b"") -> bytes
         (_record([("b", "1"), ("__name__", "m")]), "not sorted"),
         (_record([("__name__", "m"), ("__name__", "m")]), "not sorted"),
         (_record([("__name__", "m"), ("a", "")]), "without a value"),
+        (_record([("\0part", "sum"), ("__name__", "m")]), "'.x00part' is reserved"),
         (_record([("__name__", "m")], [("__name__", "m")]), "names a series twice"),
         (_record([("__name__", "m" * 5000)]), "value of label '__name__' of 5000 bytes, limit 4096"),
         (_record([("__name__", "m"), *((f"l{i:03}", "v") for i in range(80))]), "81 labels, limit 64"),

@@ -6,7 +6,7 @@ from peerwatch.model.clock import Clock, SystemClock
 from peerwatch.model.entry import EnvelopeEntry, Layout, Part, RowsEntry
 from peerwatch.model.histograms import CUSTOM_SCHEMA, KEY_BIAS, HistogramCells, Histograms
 from peerwatch.model.intervals import Marks, SeqIntervals
-from peerwatch.model.labels import METRIC_NAME, Labels
+from peerwatch.model.labels import METRIC_NAME, RESERVED, Labels
 from peerwatch.model.matcher import Matcher, MatchOp
 from peerwatch.model.series import MetricType, Series
 from peerwatch.model.series_set import SeriesSet
@@ -15,6 +15,7 @@ __all__ = [
     "CUSTOM_SCHEMA",
     "KEY_BIAS",
     "METRIC_NAME",
+    "RESERVED",
     "STALE",
     "STALE_BITS",
     "Batch",

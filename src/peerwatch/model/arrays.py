@@ -20,3 +20,11 @@ def is_stale(values: Float64Array) -> BoolArray:
     """Mask of stale markers (bitwise: an ordinary NaN is not one)."""
     marked: BoolArray = np.ascontiguousarray(values).view(np.uint64) == STALE_BITS
     return marked
+
+
+def ranges(starts: Int64Array, sizes: Int64Array) -> Int64Array:
+    """`sizes[i]` places from `starts[i]` on, back to back."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    places: Int64Array = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - sizes), sizes)
+    return places

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 METRIC_NAME = "__name__"
 
+RESERVED = "\x00"
+"""Names of labels that begin so are the store's own (see parts.py). Whatever lets labels in refuses them."""
+
 
 class Labels(tuple[tuple[str, str], ...]):
     """Sorted (name, value) pairs without empty values; hashable, ordered as Prometheus orders label sets.

@@ -11,7 +11,7 @@ from enum import Enum
 import re2
 
 from peerwatch.errors import ConfigError, QueryError
-from peerwatch.model.labels import Labels
+from peerwatch.model.labels import RESERVED, Labels
 from peerwatch.model.matcher import compile_pattern
 
 DEFAULT_PATTERN = "(.*)"
@@ -72,6 +72,8 @@ class RelabelRule:
         fixed_target = self.action in _NEEDS_TARGET and self.action is not RelabelAction.REPLACE
         if fixed_target and not _LABEL_NAME.match(self.target_label):
             raise ConfigError(f"relabel rule {self.action.value}: {self.target_label!r} is not a label name")
+        if self.action is RelabelAction.LABELMAP and self.replacement.startswith(RESERVED):
+            raise ConfigError(f"relabel rule labelmap: names that begin as {self.replacement!r} are reserved")
 
 
 def relabel(labels: Labels, rules: Sequence[RelabelRule]) -> Labels | None:
@@ -136,8 +138,8 @@ def _uppercase(rule: RelabelRule, pairs: dict[str, str]) -> bool:
 def _labelmap(rule: RelabelRule, pairs: dict[str, str]) -> bool:
     for name, value in list(pairs.items()):
         found = compile_pattern(rule.regex).fullmatch(name)
-        if found is not None:
-            pairs[_expand(rule.replacement, found)] = value
+        if found is not None and not (mapped := _expand(rule.replacement, found)).startswith(RESERVED):
+            pairs[mapped] = value
     return True
 
 

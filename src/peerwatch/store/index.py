@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.model import BoolArray, Int64Array, Labels, Matcher, MatchOp
+from peerwatch.model.parts import PART
 
 Codes = NDArray[np.int32]
 _NEVER_FIRST = np.iinfo(np.int64).max
@@ -84,6 +85,8 @@ class Query:
 class LabelIndex:
     """Finds rows by matchers; a regular expression runs once per distinct value, not per series.
 
+    PART is stored like any label, and seen by nobody: parts are found, listed and told apart by what they belong to.
+
     Also keeps, per row, a range of time outside which the series has no sample (inside it may have some). Its owner
     is the dictionary, which guards it with its lock. Grows with the series; pruning builds a new one.
     """
@@ -128,7 +131,7 @@ class LabelIndex:
         """What is needed to answer, as of now; answering may then take its time without the lock."""
         parts = []
         for matcher in matchers:
-            column = self._columns.get(matcher.name)
+            column = self._visible(matcher.name)
             if column is not None:
                 parts.append((matcher, *column.arrays(), column.wanted_later(matcher)))
             elif not matcher.matches_empty:
@@ -141,7 +144,7 @@ class LabelIndex:
 
     def values(self, name: str, rows: Int64Array) -> list[str]:
         """Sorted distinct values of label `name` in `rows`."""
-        column = self._columns.get(name)
+        column = self._visible(name)
         if column is None:
             return []
         having, codes = column.arrays()
@@ -151,7 +154,11 @@ class LabelIndex:
     def names(self, rows: Int64Array) -> list[str]:
         """Sorted names of the labels in `rows`."""
         mask = self._mask(rows)
-        return sorted(name for name, column in self._columns.items() if mask[column.arrays()[0]].any())
+        columns = [(name, column) for name, column in self._columns.items() if name != PART]
+        return sorted(name for name, column in columns if mask[column.arrays()[0]].any())
+
+    def _visible(self, name: str) -> _Column | None:
+        return None if name == PART else self._columns.get(name)
 
     def _mask(self, rows: Int64Array) -> BoolArray:
         mask = np.zeros(self._count, np.bool_)

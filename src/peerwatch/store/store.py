@@ -19,6 +19,8 @@ from peerwatch.model import (
     Series,
     SeriesSet,
 )
+from peerwatch.model.assembly import assemble
+from peerwatch.model.parts import without_part
 from peerwatch.store.block_set import BlockSet
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.damage import Damage
@@ -211,7 +213,7 @@ class Store:
                 rows.add_block(block, self._damage)
             for series_ids, head in heads:
                 rows.add_head(series_ids, head)
-        return rows.to_series_set()
+        return assemble(rows.to_series_set())
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """See Queryable."""
@@ -222,8 +224,9 @@ class Store:
         return self._dictionary.label_names(matchers, max(start_ms, self.horizon_ms), end_ms)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
-        """Sorted label sets of the series that match and may have samples in the range."""
-        return sorted(self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1])
+        """Sorted label sets of the series that match and may have samples in the range; a histogram is one series."""
+        found = self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1]
+        return sorted({without_part(labels) for labels in found})
 
     def metadata(self) -> dict[str, tuple[MetricType, str, str]]:
         """Type, help and unit by metric name."""

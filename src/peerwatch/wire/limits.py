@@ -20,6 +20,7 @@ class WireLimits:
     max_series: int = 100_000  # per schema
     max_ticks: int = 20_000  # per block: more than a day at 5 s
     max_cells: int = 2_000_000  # per batch: 16 MB of values
+    max_buckets: int = 4_096  # per native histogram: clients keep 160; each costs a series of the store
     max_labels: int = 64  # per series
     max_label_name_bytes: int = 256  # a name of more is refused
     max_label_value_bytes: int = 4_096  # a value of more is refused

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0cremote.proto\x12\x10peerwatch.remote\"P\n\x07WriteV1\x12\x12\n\ntimeseries\x18\x01 \x03(\x0c\x12\x31\n\x08metadata\x18\x03 \x03(\x0b\x32\x1f.peerwatch.remote.FamilyMeaning\"I\n\rFamilyMeaning\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\"(\n\tLabelPair\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"7\n\x08LabelSet\x12+\n\x06labels\x18\x01 \x03(\x0b\x32\x1b.peerwatch.remote.LabelPair\"-\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\"l\n\x08SeriesV1\x12\x0e\n\x06labels\x18\x01 \x03(\x0c\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.peerwatch.remote.Sample\x12\x11\n\texemplars\x18\x03 \x03(\x0c\x12\x12\n\nhistograms\x18\x04 \x03(\x0c\".\n\x07WriteV2\x12\x0f\n\x07symbols\x18\x04 \x03(\t\x12\x12\n\ntimeseries\x18\x05 \x03(\x0c\"A\n\rSeriesMeaning\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x10\n\x08help_ref\x18\x03 \x01(\r\x12\x10\n\x08unit_ref\x18\x04 \x01(\r\"\xa4\x01\n\x08SeriesV2\x12\x13\n\x0blabels_refs\x18\x01 \x03(\r\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.peerwatch.remote.Sample\x12\x12\n\nhistograms\x18\x03 \x03(\x0c\x12\x11\n\texemplars\x18\x04 \x03(\x0c\x12\x31\n\x08metadata\x18\x05 \x01(\x0b\x32\x1f.peerwatch.remote.SeriesMeaning\"\\\n\x0bReadRequest\x12,\n\x07queries\x18\x01 \x03(\x0b\x32\x1b.peerwatch.remote.ReadQuery\x12\x1f\n\x17\x61\x63\x63\x65pted_response_types\x18\x02 \x03(\r\"^\n\tReadQuery\x12\x10\n\x08start_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x03\x12/\n\x08matchers\x18\x03 \x03(\x0b\x32\x1d.peerwatch.remote.ReadMatcher\"8\n\x0bReadMatcher\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"=\n\x0cReadResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.peerwatch.remote.ReadResult\" \n\nReadResult\x12\x12\n\ntimeseries\x18\x01 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0cremote.proto\x12\x10peerwatch.remote\"P\n\x07WriteV1\x12\x12\n\ntimeseries\x18\x01 \x03(\x0c\x12\x31\n\x08metadata\x18\x03 \x03(\x0b\x32\x1f.peerwatch.remote.FamilyMeaning\"I\n\rFamilyMeaning\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\"(\n\tLabelPair\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"7\n\x08LabelSet\x12+\n\x06labels\x18\x01 \x03(\x0b\x32\x1b.peerwatch.remote.LabelPair\"?\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12\x10\n\x08start_ms\x18\x03 \x01(\x03\"\xdc\x03\n\tHistogram\x12\x13\n\tcount_int\x18\x01 \x01(\x04H\x00\x12\x15\n\x0b\x63ount_float\x18\x02 \x01(\x01H\x00\x12\x0b\n\x03sum\x18\x03 \x01(\x01\x12\x0e\n\x06schema\x18\x04 \x01(\x11\x12\x16\n\x0ezero_threshold\x18\x05 \x01(\x01\x12\x18\n\x0ezero_count_int\x18\x06 \x01(\x04H\x01\x12\x1a\n\x10zero_count_float\x18\x07 \x01(\x01H\x01\x12\x34\n\x0enegative_spans\x18\x08 \x03(\x0b\x32\x1c.peerwatch.remote.BucketSpan\x12\x17\n\x0fnegative_deltas\x18\t \x03(\x12\x12\x17\n\x0fnegative_counts\x18\n \x03(\x01\x12\x34\n\x0epositive_spans\x18\x0b \x03(\x0b\x32\x1c.peerwatch.remote.BucketSpan\x12\x17\n\x0fpositive_deltas\x18\x0c \x03(\x12\x12\x17\n\x0fpositive_counts\x18\r \x03(\x01\x12\x12\n\nreset_hint\x18\x0e \x01(\r\x12\x14\n\x0ctimestamp_ms\x18\x0f \x01(\x03\x12\x15\n\rcustom_values\x18\x10 \x03(\x01\x12\x10\n\x08start_ms\x18\x11 \x01(\x03\x42\x07\n\x05\x63ountB\x0c\n\nzero_count\",\n\nBucketSpan\x12\x0e\n\x06offset\x18\x01 \x01(\x11\x12\x0e\n\x06length\x18\x02 \x01(\r\"l\n\x08SeriesV1\x12\x0e\n\x06labels\x18\x01 \x03(\x0c\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.peerwatch.remote.Sample\x12\x11\n\texemplars\x18\x03 \x03(\x0c\x12\x12\n\nhistograms\x18\x04 \x03(\x0c\".\n\x07WriteV2\x12\x0f\n\x07symbols\x18\x04 \x03(\t\x12\x12\n\ntimeseries\x18\x05 \x03(\x0c\"A\n\rSeriesMeaning\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x10\n\x08help_ref\x18\x03 \x01(\r\x12\x10\n\x08unit_ref\x18\x04 \x01(\r\"\xb8\x01\n\x08SeriesV2\x12\x13\n\x0blabels_refs\x18\x01 \x03(\r\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.peerwatch.remote.Sample\x12\x12\n\nhistograms\x18\x03 \x03(\x0c\x12\x11\n\texemplars\x18\x04 \x03(\x0c\x12\x31\n\x08metadata\x18\x05 \x01(\x0b\x32\x1f.peerwatch.remote.SeriesMeaning\x12\x12\n\ncreated_ms\x18\x06 \x01(\x03\"\\\n\x0bReadRequest\x12,\n\x07queries\x18\x01 \x03(\x0b\x32\x1b.peerwatch.remote.ReadQuery\x12\x1f\n\x17\x61\x63\x63\x65pted_response_types\x18\x02 \x03(\r\"^\n\tReadQuery\x12\x10\n\x08start_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x03\x12/\n\x08matchers\x18\x03 \x03(\x0b\x32\x1d.peerwatch.remote.ReadMatcher\"8\n\x0bReadMatcher\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"=\n\x0cReadResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.peerwatch.remote.ReadResult\" \n\nReadResult\x12\x12\n\ntimeseries\x18\x01 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,23 +40,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABELSET']._serialized_start=233
   _globals['_LABELSET']._serialized_end=288
   _globals['_SAMPLE']._serialized_start=290
-  _globals['_SAMPLE']._serialized_end=335
-  _globals['_SERIESV1']._serialized_start=337
-  _globals['_SERIESV1']._serialized_end=445
-  _globals['_WRITEV2']._serialized_start=447
-  _globals['_WRITEV2']._serialized_end=493
-  _globals['_SERIESMEANING']._serialized_start=495
-  _globals['_SERIESMEANING']._serialized_end=560
-  _globals['_SERIESV2']._serialized_start=563
-  _globals['_SERIESV2']._serialized_end=727
-  _globals['_READREQUEST']._serialized_start=729
-  _globals['_READREQUEST']._serialized_end=821
-  _globals['_READQUERY']._serialized_start=823
-  _globals['_READQUERY']._serialized_end=917
-  _globals['_READMATCHER']._serialized_start=919
-  _globals['_READMATCHER']._serialized_end=975
-  _globals['_READRESPONSE']._serialized_start=977
-  _globals['_READRESPONSE']._serialized_end=1038
-  _globals['_READRESULT']._serialized_start=1040
-  _globals['_READRESULT']._serialized_end=1072
+  _globals['_SAMPLE']._serialized_end=353
+  _globals['_HISTOGRAM']._serialized_start=356
+  _globals['_HISTOGRAM']._serialized_end=832
+  _globals['_BUCKETSPAN']._serialized_start=834
+  _globals['_BUCKETSPAN']._serialized_end=878
+  _globals['_SERIESV1']._serialized_start=880
+  _globals['_SERIESV1']._serialized_end=988
+  _globals['_WRITEV2']._serialized_start=990
+  _globals['_WRITEV2']._serialized_end=1036
+  _globals['_SERIESMEANING']._serialized_start=1038
+  _globals['_SERIESMEANING']._serialized_end=1103
+  _globals['_SERIESV2']._serialized_start=1106
+  _globals['_SERIESV2']._serialized_end=1290
+  _globals['_READREQUEST']._serialized_start=1292
+  _globals['_READREQUEST']._serialized_end=1384
+  _globals['_READQUERY']._serialized_start=1386
+  _globals['_READQUERY']._serialized_end=1480
+  _globals['_READMATCHER']._serialized_start=1482
+  _globals['_READMATCHER']._serialized_end=1538
+  _globals['_READRESPONSE']._serialized_start=1540
+  _globals['_READRESPONSE']._serialized_end=1601
+  _globals['_READRESULT']._serialized_start=1603
+  _globals['_READRESULT']._serialized_end=1635
 # @@protoc_insertion_point(module_scope)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.errors import DecodeError
-from peerwatch.model import METRIC_NAME, Float64Array, Int64Array, Labels, MetricType
+from peerwatch.model import METRIC_NAME, RESERVED, Float64Array, Int64Array, Labels, MetricType
 from peerwatch.wire import remote_pb2 as pb
 from peerwatch.wire import snappy
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
+from peerwatch.wire.remote_histograms import HistogramGatherer, WrittenHistograms
 from peerwatch.wire.remote_scan import scan
 from peerwatch.wire.signed import parse_message
 
@@ -22,6 +23,8 @@ SeriesKey = bytes | tuple[str, ...]
 Meaning = tuple[MetricType, str, str]
 """Type, help and unit."""
 
+Samples = tuple[Int64Array, Int64Array, Float64Array, Int64Array | None]
+"""(rows, times, values, starts): the same fields of Written."""
 
 _MAX_ODD_BYTES = 1 << 20  # parsed into objects: 40,000 samples of one series, and no more memory than they need
 
@@ -30,19 +33,21 @@ _MAX_ODD_BYTES = 1 << 20  # parsed into objects: 40,000 samples of one series, a
 class Written:
     """One request in columns: sample i is `values[i]` of series `keys[rows[i]]` at `times_ms[i]`, in no order.
 
-    `families` are the meanings that 1.0 sends apart; `meaning(row)` is what 2.0 sends with a series, None where it
-    sends none, and `meant` are series of the usual form with which it sends one. Native histograms and exemplars are
-    only counted.
+    `starts_ms` tells since when each sample's counter counts, 0 where that is unknown; None where it is for all.
+    `histograms` are the native ones. `families` are the meanings that 1.0 sends apart; `meaning(row)` is what 2.0 sends
+    with a series, None where it sends none, and `meant` are series of the usual form with which it sends one.
+    Exemplars are only counted.
     """
 
     keys: Sequence[SeriesKey]
     rows: Int64Array
     times_ms: Int64Array
     values: Float64Array
+    starts_ms: Int64Array | None
     families: dict[str, Meaning]
     meaning: Callable[[int], Meaning | None]
     meant: Sequence[int]
-    histograms: int
+    histograms: WrittenHistograms
     exemplars: int
 
 
@@ -59,7 +64,8 @@ def decode_write_v1(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
         keys[row] = _head_v1(series.labels)
         odd.add(row, series)
     families = {one.family: _meaning(one.type, one.help, one.unit, limits) for one in message.metadata if one.family}
-    return Written(keys, *odd.beside(found.columns()), families, lambda _: None, (), odd.histograms, odd.exemplars)
+    samples, histograms = odd.beside(found.columns()), odd.histograms.columns()
+    return Written(keys, *samples, families, lambda _: None, (), histograms, odd.exemplars)
 
 
 def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written:
@@ -84,7 +90,8 @@ def decode_write_v2(body: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Written
         made = _meaning(sent.type, symbols[sent.help_ref], symbols[sent.unit_ref], limits)
         return None if made == (MetricType.UNKNOWN, "", "") else made
 
-    return Written(keys, *odd.beside(found.columns()), {}, meaning, found.meant.tolist(), odd.histograms, odd.exemplars)
+    samples, histograms = odd.beside(found.columns()), odd.histograms.columns()
+    return Written(keys, *samples, {}, meaning, found.meant.tolist(), histograms, odd.exemplars)
 
 
 def metric_of_key(key: SeriesKey) -> str:
@@ -109,6 +116,8 @@ def labels_of_key(key: SeriesKey, limits: WireLimits = DEFAULT_LIMITS) -> Labels
         _check_length(f"value of label {name[:64]!r}", value, limits.max_label_value_bytes)
         if not name:
             raise DecodeError("a label without a name")
+        if name.startswith(RESERVED):
+            raise DecodeError(f"label name {name[:64]!r} is reserved")
     if len(set(names)) != len(names):
         raise DecodeError(f"a label comes twice: {names}")
     if METRIC_NAME not in names:
@@ -182,18 +191,20 @@ class _Odd:
 
     def __init__(self, limits: WireLimits) -> None:
         self._limit = limits.max_cells
-        self.histograms = 0
+        self.histograms = HistogramGatherer(limits)
         self.exemplars = 0
         self.references: dict[int, list[int]] = {}
         self._rows: list[int] = []
         self._times: list[int] = []
         self._values: list[float] = []
+        self._starts: list[int] = []
 
     def add(self, row: int, series: pb.SeriesV1 | pb.SeriesV2, references: list[int] | None = None) -> None:
         """Take what a parsed series holds."""
         if references is not None:
             self.references[row] = references
-        self.histograms += len(series.histograms)
+        created_ms = series.created_ms if isinstance(series, pb.SeriesV2) else 0
+        self.histograms.add(row, series.histograms, created_ms)
         self.exemplars += len(series.exemplars)
         samples = series.samples
         if len(self._rows) + len(samples) > self._limit:
@@ -201,14 +212,17 @@ class _Odd:
         self._rows += [row] * len(samples)
         self._times += [sample.timestamp_ms for sample in samples]
         self._values += [sample.value for sample in samples]
+        self._starts += [sample.start_ms or created_ms for sample in samples]
 
-    def beside(self, usual: tuple[Int64Array, Int64Array, Float64Array]) -> tuple[Int64Array, Int64Array, Float64Array]:
-        """(rows, times, values) of all."""
+    def beside(self, usual: tuple[Int64Array, Int64Array, Float64Array]) -> Samples:
+        """All samples."""
         rows, times, values = usual
         if not self._rows:
-            return rows, times, values
+            return rows, times, values, None
+        starts = np.array(self._starts, np.int64)
         return (
             np.concatenate([rows, np.array(self._rows, np.int64)]),
             np.concatenate([times, np.array(self._times, np.int64)]),
             np.concatenate([values, np.array(self._values, np.float64)]),
+            np.concatenate([np.zeros(len(rows), np.int64), starts]) if starts.any() else None,
         )

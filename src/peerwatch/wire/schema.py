@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from peerwatch.errors import DecodeError
-from peerwatch.model import METRIC_NAME, Labels, MetricType, Series
+from peerwatch.model import METRIC_NAME, RESERVED, Labels, MetricType, Series
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
 from peerwatch.wire.signed import parse_message
@@ -162,6 +162,8 @@ def _check_labels(labels: Labels, limits: WireLimits) -> None:
         _check_length(f"value of label {name[:64]!r}", value, limits.max_label_value_bytes)
         if not name or not value:
             raise DecodeError("a label without a name or without a value")
+        if name.startswith(RESERVED):
+            raise DecodeError(f"label name {name[:64]!r} is reserved")
     names = [name for name, _ in labels]
     if not _strictly_rising(names):
         raise DecodeError("labels are not sorted, or one comes twice")

@@ -11,7 +11,7 @@ from peerwatch.errors import ConfigError
 class RemoteWriteConfig:
     """Over all writers together: they share a credential at most. Raises ConfigError for numbers that cannot work."""
 
-    max_series: int = 500_000  # within the last one to two hours; some 0.5 KB of memory each; more are refused
+    max_series: int = 500_000  # of the last hour or two, each bucket one; some 0.5 KB of memory; more are refused
     max_families: int = 20_000  # metrics whose type and help is remembered; 1.0 sends them apart
     max_bodies: int = 8  # requests of the largest size, unpacked, in memory at once; more are told to wait
 

@@ -107,7 +107,7 @@ class RemoteWriteEndpoint:
             wait_s = getattr(error, "wait_s", None) or _BUSY_WAIT_S
             raise _RefusedError(503, str(error), _retry_after(wait_s), version, *_counts(0)) from error
         self._metrics.stored(outcome, written.exemplars)
-        headers = (version, *_counts(outcome.samples))
+        headers = (version, *_counts(outcome.samples, outcome.histograms))
         return _Answer(400, _told(outcome), headers) if outcome.refused else _Answer(204, "", headers)
 
     async def _decode(self, decode: Decode, body: bytes) -> Written:
@@ -174,13 +174,14 @@ def message_name(content_type: str) -> str:
 def _told(outcome: Outcome) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.refused.items()))
     refused = outcome.refused.total()
-    return f"{refused} of {outcome.samples + refused} samples refused ({reasons}): {outcome.first_error}"
+    total = outcome.samples + outcome.histograms + refused
+    return f"{refused} of {total} samples refused ({reasons}): {outcome.first_error}"
 
 
-def _counts(samples: int) -> tuple[tuple[bytes, bytes], ...]:
+def _counts(samples: int, histograms: int = 0) -> tuple[tuple[bytes, bytes], ...]:
     return (
         (b"x-prometheus-remote-write-samples-written", str(samples).encode()),
-        (b"x-prometheus-remote-write-histograms-written", b"0"),
+        (b"x-prometheus-remote-write-histograms-written", str(histograms).encode()),
         (b"x-prometheus-remote-write-exemplars-written", b"0"),
     )
 

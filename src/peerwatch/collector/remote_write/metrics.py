@@ -21,6 +21,11 @@ class RemoteWriteMetrics:
         self._samples = Counter(
             "peerwatch_remote_write_samples_total", "Remote-written samples made durable.", registry=registry
         )
+        self._histograms = Counter(
+            "peerwatch_remote_write_histograms_total",
+            "Remote-written native histograms made durable.",
+            registry=registry,
+        )
         self._refused = Counter(
             "peerwatch_remote_write_refused_samples_total",
             "Remote-written samples not stored, by reason.",
@@ -49,6 +54,7 @@ class RemoteWriteMetrics:
     def stored(self, outcome: Outcome, exemplars: int) -> None:
         """Count what became of a request's samples."""
         self._samples.inc(outcome.samples)
+        self._histograms.inc(outcome.histograms)
         self._exemplars.inc(exemplars)
         for reason, count in outcome.refused.items():
             self._refused.labels(reason).inc(count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -14,11 +14,20 @@ import numpy as np
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
 from peerwatch.collector.remote_write.families import NOTHING, Families
 from peerwatch.collector.remote_write.matrices import Cells, by_group
-from peerwatch.collector.remote_write.series_table import GROUP_ROWS, UNKNOWN, SeriesTable, split_places
+from peerwatch.collector.remote_write.series_table import (
+    GROUP_ROWS,
+    UNKNOWN,
+    Key,
+    PartKey,
+    SeriesTable,
+    split_places,
+)
+from peerwatch.collector.remote_write.spread import Spread
 from peerwatch.errors import DecodeError
-from peerwatch.model import Clock, Float64Array, Int64Array, Labels, Layout, Part, RowsEntry, Series
+from peerwatch.model import BoolArray, Clock, Int64Array, Labels, Layout, Part, RowsEntry, Series
+from peerwatch.model.parts import part_of
 from peerwatch.wire.limits import WireLimits
-from peerwatch.wire.remote_write import SeriesKey, Written, labels_of_key, metric_of_key
+from peerwatch.wire.remote_write import Written, labels_of_key, metric_of_key
 
 _ENTRY_CELLS = 1 << 20  # per record of the WAL
 _CELL_BYTES = 9  # value and presence
@@ -41,9 +50,10 @@ class RowsSink(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What was stored of a request, and how many samples were refused for which reason."""
+    """What was stored of a request, and how many samples were refused for which reason. A histogram is one sample."""
 
     samples: int = 0
+    histograms: int = 0
     refused: Tally[str] = field(default_factory=Tally)
     first_error: str = ""
 
@@ -87,27 +97,26 @@ class RemoteWriteReceiver:
         Raises StoreError and QuotaError: then some of it may be stored, and the whole may be sent again.
         """
         outcome = Outcome()
-        outcome.refuse("histogram", written.histograms, "native histograms are not stored")
+        outcome.refuse("histogram", written.histograms.refused, written.histograms.why)
         await self._learn(written)
-        rows, times, values = self._in_time(written, outcome)
-        places = self._table.find(written.keys, self._clock.monotonic_s())
-        fresh = np.unique(rows[places[rows] == UNKNOWN])
-        invalid: dict[SeriesKey, str] = {}
+        written = self._in_time(written, outcome)
+        spread = Spread(written, self._table, self._clock.monotonic_s())
+        fresh = np.unique(spread.rows[spread.homeless])
         if len(fresh):
-            invalid = await self._place(fresh, written, rows, times, places)
-        homeless = places[rows] == UNKNOWN
-        if homeless.any():
-            self._explain([written.keys[row] for row in rows[homeless].tolist()], invalid, outcome)
-            rows, times, values = rows[~homeless], times[~homeless], values[~homeless]
-        cells = list(by_group(places[rows], times, values))
+            invalid = await self._place(fresh, written, spread)
+            self._explain([spread.key(row) for row in spread.drop_homeless()], invalid, outcome)
+        cells = self._cells(spread)
         scattered = self._scattered(cells)
         if scattered:
-            movers = np.unique(rows[np.isin(split_places(places[rows])[0], scattered)])
-            await self._place(movers, written, rows, times, places)
-            cells = list(by_group(places[rows], times, values))
+            movers = np.unique(spread.rows[np.isin(split_places(spread.places[spread.rows])[0], scattered)])
+            await self._place(movers, written, spread)
+            cells = self._cells(spread)
         await self._commit(cells)
-        outcome.samples = len(values)
+        outcome.samples, outcome.histograms = spread.stored()
         return outcome
+
+    def _cells(self, spread: Spread) -> list[Cells]:
+        return list(by_group(spread.places[spread.rows], spread.times_ms, spread.values))
 
     async def _learn(self, written: Written) -> None:
         """Tell the store what metrics mean that it has already: 1.0 says so in requests of their own, 2.0 with any
@@ -121,59 +130,66 @@ class RemoteWriteReceiver:
         if changed:
             await self._sink.layout(tuple(changed))
 
-    def _in_time(self, written: Written, outcome: Outcome) -> tuple[Int64Array, Int64Array, Float64Array]:
-        times = written.times_ms
+    def _in_time(self, written: Written, outcome: Outcome) -> Written:
+        """What is neither too far ahead nor too old."""
+        bad = self._out_of_time(written.times_ms, outcome)
+        if bad.any():
+            starts = None if written.starts_ms is None else written.starts_ms[~bad]
+            samples = {name: getattr(written, name)[~bad] for name in ("rows", "times_ms", "values")}
+            written = replace(written, **samples, starts_ms=starts)
+        bad = self._out_of_time(written.histograms.times_ms, outcome)
+        if bad.any():
+            written = replace(written, histograms=written.histograms.take(np.flatnonzero(~bad)))
+        return written
+
+    def _out_of_time(self, times_ms: Int64Array, outcome: Outcome) -> BoolArray:
         latest_ms, horizon_ms = self._clock.now_ms() + self._future_tolerance_ms, self._horizon_ms()
-        late, early = times > latest_ms, times < horizon_ms
-        bad = late | early
-        if not bad.any():
-            return written.rows, times, written.values
+        late, early = times_ms > latest_ms, times_ms < horizon_ms
         if late.any():
-            detail = f"time {int(times.max())} ms is too far ahead, limit {latest_ms}"
+            detail = f"time {int(times_ms.max())} ms is too far ahead, limit {latest_ms}"
             outcome.refuse("future", int(late.sum()), detail)
         if early.any():
-            detail = f"time {int(times.min())} ms is beyond retention, which begins at {horizon_ms}"
+            detail = f"time {int(times_ms.min())} ms is beyond retention, which begins at {horizon_ms}"
             outcome.refuse("too_old", int(early.sum()), detail)
-        return written.rows[~bad], times[~bad], written.values[~bad]
+        bad: BoolArray = late | early
+        return bad
 
-    async def _place(
-        self, wanted: Int64Array, written: Written, rows: Int64Array, times: Int64Array, places: Int64Array
-    ) -> dict[SeriesKey, str]:
-        """Give these series groups of those that came with them; what cannot be a series, or has no room, stays out.
+    async def _place(self, wanted: Int64Array, written: Written, spread: Spread) -> dict[Key, str]:
+        """Give these rows groups of those that came with them; what cannot be a series, or has no room, stays out.
 
         Series belong together that have the same times here, and the same job and instance. Returns what is wrong
         with those that cannot be series.
         """
-        invalid: dict[SeriesKey, str] = {}
-        seen: set[SeriesKey] = set()
-        bundles: dict[tuple[bytes, str, str], dict[SeriesKey, Series]] = {}
-        room = self._table.room
-        for number, (row, stamps) in enumerate(_stamps(wanted, rows, times)):
+        invalid: dict[Key, str] = {}
+        seen: set[Key] = set()
+        bundles: dict[tuple[bytes, str, str], dict[Key, Series]] = {}
+        room, keys = self._table.room, {row: spread.key(row) for row in wanted.tolist()}
+        for number, (row, stamps) in enumerate(_stamps(wanted, spread.rows, spread.times_ms)):
             if number % _TURN_SERIES == _TURN_SERIES - 1:
                 await anyio.lowlevel.checkpoint()
-            key = written.keys[row]
-            if key in seen or (places[row] == UNKNOWN and room <= 0):
+            key, is_new = keys[row], spread.places[row] == UNKNOWN
+            if key in seen or (is_new and room <= 0):
                 continue
             seen.add(key)  # senders repeat a series for each of its samples; where it first comes it belongs
             try:
-                series = self._series(key, row, written)
+                series = self._series(key, spread.written_row(row), written)
             except DecodeError as error:
                 invalid[key] = str(error)
                 continue
-            room -= int(places[row] == UNKNOWN)
+            room -= int(is_new)
             job, instance = (series.labels.get(name) for name in _IDENTITY)
             bundles.setdefault((stamps, job, instance), {})[key] = series
-        placed: dict[SeriesKey, int] = {}
+        placed: dict[Key, int] = {}
         for bundle in bundles.values():
             for some in _batched(bundle.items(), GROUP_ROWS):
                 placed.update(await self._group(some))
-        for row in wanted.tolist():
-            places[row] = placed.get(written.keys[row], places[row])
+        for row, key in keys.items():
+            spread.places[row] = placed.get(key, spread.places[row])
         return invalid
 
-    async def _group(self, bundle: Sequence[tuple[SeriesKey, Series]]) -> dict[SeriesKey, int]:
+    async def _group(self, bundle: Sequence[tuple[Key, Series]]) -> dict[Key, int]:
         """One layout for a bundle. Keys that mean the same series, spelled in other orders, share its row."""
-        keys_of: dict[Labels, list[SeriesKey]] = {}
+        keys_of: dict[Labels, list[Key]] = {}
         for key, series in bundle:
             keys_of.setdefault(series.labels, []).append(key)
         distinct = {series.labels: series for _, series in reversed(bundle)}
@@ -183,15 +199,17 @@ class RemoteWriteReceiver:
         places = self._table.put([keys[0] for keys in keys_of.values()], layout)
         return {key: place for keys, place in zip(keys_of.values(), places, strict=True) for key in keys}
 
-    def _series(self, key: SeriesKey, row: int, written: Written) -> Series:
+    def _series(self, key: Key, row: int, written: Written) -> Series:
         known = self._pairs
         if len(known) > self._max_series:  # they only save memory: better none than all that ever were
             known.clear()
-        labels = Labels(known.setdefault(pair, pair) for pair in labels_of_key(key, self._limits))
+        of, part = key if isinstance(key, PartKey) else (key, "")
+        labels = labels_of_key(of, self._limits)
+        labels = Labels(known.setdefault(pair, pair) for pair in (part_of(labels, part) if part else labels))
         meaning = written.meaning(row) or self._families.meaning(labels.metric)
         return Series(labels, *meaning)
 
-    def _explain(self, homeless: Iterable[SeriesKey], invalid: dict[SeriesKey, str], outcome: Outcome) -> None:
+    def _explain(self, homeless: Iterable[Key], invalid: dict[Key, str], outcome: Outcome) -> None:
         """Why samples have no place: the labels of their series, or the limit."""
         limit = f"{len(self._table)} series within an hour or two, limit remote_write.max_series"
         for key, count in Tally(homeless).items():

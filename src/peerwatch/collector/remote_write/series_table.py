@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from peerwatch.model import Int64Array, Layout
 from peerwatch.wire.remote_write import SeriesKey
+
+
+class PartKey(NamedTuple):
+    """A part of a series that requests name so."""
+
+    of: SeriesKey
+    name: str
+
+
+Key = SeriesKey | PartKey
+Bundle = tuple[SeriesKey, bytes]
+"""Parts that come together: of a series, all that histograms of a shape have."""
 
 UNKNOWN = -1
 GROUP_ROWS = 1 << 10
@@ -45,13 +58,17 @@ class Group:
 class SeriesTable:
     """Series of the last one to two hours, by the key that requests give them. Owned by the receiver.
 
-    Bounded by `max_series`: `room` says how many more it takes. A series that was forgotten is new when it comes again.
+    Bounded by `max_series`: `room` says how many more it takes; a part counts as a series. A series that was forgotten
+    is new when it comes again. The places of whole bundles are remembered beside, within the same bound, for less than
+    an hour: so a histogram costs one look-up, not one for each bucket.
     """
 
     def __init__(self, max_series: int, now_s: float) -> None:
         self._max_series = max_series
-        self._current: dict[SeriesKey, int] = {}
-        self._previous: dict[SeriesKey, int] = {}
+        self._current: dict[Key, int] = {}
+        self._previous: dict[Key, int] = {}
+        self._bundles: dict[Bundle, Int64Array] = {}
+        self._bundled = 0
         self._groups: dict[int, Group] = {}
         self._unused: set[int] = set()
         self._next_group = 0
@@ -68,6 +85,26 @@ class SeriesTable:
     def find(self, keys: Sequence[SeriesKey], now_s: float) -> Int64Array:
         """The place of each series, UNKNOWN where it has none."""
         self._turn(now_s)
+        return self._find(keys)
+
+    def find_parts(self, bundle: Bundle, names_of: Callable[[bytes], Sequence[str]]) -> Int64Array:
+        """The places of the parts of a bundle; names_of gives the names of a shape's. Call `find` first."""
+        known = self._bundles.get(bundle)
+        if known is not None:
+            return known
+        of, shape = bundle
+        places = self._find([PartKey(of, name) for name in names_of(shape)])
+        if (places != UNKNOWN).all():
+            if self._bundled + len(places) > self._max_series:
+                self._forget_bundles()
+            self._bundles[bundle] = places
+            self._bundled += len(places)
+        return places
+
+    def _forget_bundles(self) -> None:
+        self._bundles, self._bundled = {}, 0
+
+    def _find(self, keys: Sequence[Key]) -> Int64Array:
         places = list(map(self._current.get, keys))
         if None in places:
             for at, place in enumerate(places):
@@ -75,14 +112,17 @@ class SeriesTable:
                     places[at] = self._promote(keys[at])
         return np.array(places, np.int64)
 
-    def _promote(self, key: SeriesKey) -> int:
+    def _promote(self, key: Key) -> int:
         place = self._previous.pop(key, UNKNOWN)
         if place != UNKNOWN:
             self._current[key] = place
         return place
 
-    def put(self, keys: Iterable[SeriesKey], layout: Layout) -> list[int]:
+    def put(self, keys: Iterable[Key], layout: Layout) -> list[int]:
         """Make a group of series, in the order of `layout`; their places from now on."""
+        keys = list(keys)
+        if any(isinstance(key, PartKey) and key in self._current for key in keys):
+            self._forget_bundles()  # they have moved
         base = self._next_group << _ROW_BITS
         self._groups[self._next_group] = Group(layout)
         self._next_group += 1
@@ -107,6 +147,7 @@ class SeriesTable:
             return
         self._previous = self._current if age_s < 2 * _HOUR_S else {}
         self._current = {}
+        self._forget_bundles()
         self._turned_s = now_s
         unused = self._groups.keys() - {place >> _ROW_BITS for place in self._previous.values()}
         for number in unused & self._unused:  # at the second time: whoever holds its number has long stored
