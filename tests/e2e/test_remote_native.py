@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
-import cramjam
 import httpx
 import numpy as np
 import pytest
@@ -14,13 +12,10 @@ from prometheus_client import CollectorRegistry
 from peerwatch.model import CUSTOM_SCHEMA, Matcher, MatchOp, SystemClock
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.store import Store
-from peerwatch.wire import remote_pb2 as pb
-from peerwatch.wire.remote_histograms import read_histograms
 from tests.e2e.processes import Processes, ask, eventually, value
+from tests.e2e.remote_read import Found, read
 from tests.e2e.test_remote import NEWEST, READING, SERVERS, V2, complaints, start_prometheus
-from tests.model.native import Native, natives
 from tests.store.material import decode
-from tests.wire.remote_kit import snappy
 
 pytestmark = [
     pytest.mark.e2e,
@@ -44,35 +39,7 @@ remote_write:
 {more}"""
 FEATURES = "--enable-feature=st-storage"
 EXPONENTIAL, BY_BOUNDS = "prometheus_http_request_duration_seconds", "prometheus_tsdb_compaction_chunk_range_seconds"
-Found = dict[tuple[tuple[str, str], ...], dict[int, Native]]
-"""Histograms by labels and time."""
-
-
-def read(url: str, start_ms: int, end_ms: int) -> Found:
-    """The histograms that a server has of itself, by remote read."""
-    matcher = pb.ReadMatcher(type=0, name="job", value="itself")
-    query = pb.ReadQuery(start_ms=start_ms, end_ms=end_ms, matchers=[matcher])
-    answer = httpx.post(
-        f"{url}/api/v1/read", content=snappy(pb.ReadRequest(queries=[query])), timeout=30, trust_env=False
-    )
-    assert answer.status_code == 200, answer.text
-    message = pb.ReadResponse.FromString(bytes(cramjam.snappy.decompress_raw(answer.content)))
-    found: Found = {}
-    for raw in message.results[0].timeseries:
-        series = pb.SeriesV1.FromString(raw)
-        pairs = [pb.LabelPair.FromString(label) for label in series.labels]
-        sent = [pb.Histogram.FromString(one) for one in series.histograms]
-        column, wrong = read_histograms(sent, 4096)
-        assert not any(wrong)
-        if sent:
-            labels = tuple(sorted((pair.name, pair.value) for pair in pairs))
-            found[labels] = {one.timestamp_ms: _plain(own) for one, own in zip(sent, natives(column), strict=True)}
-    return found
-
-
-def _plain(native: Native) -> Native:
-    """Without empty buckets and hints: what a server says of the sample before depends on how it keeps them."""
-    return replace(native, hint=0, buckets=tuple(bucket for bucket in native.buckets if bucket[1]))
+ITSELF = ("job", "itself")
 
 
 def _told(found: Found) -> dict[object, dict[int, object]]:
@@ -94,7 +61,7 @@ def test_what_a_prometheus_has_the_hub_has(processes: Processes, protocol: str) 
         ask(url, f"count(last_over_time({{__name__=~'.+'}}[{pause % 9 + 1}s]))")
         time.sleep(0.1)
     end_ms = int(time.time() * 1000) - 2000
-    theirs = read(url, began_ms, end_ms)
+    theirs = read(url, began_ms, end_ms, ITSELF)
     if protocol == "1.0":  # which has no custom bounds
         theirs = {
             labels: own for labels, own in theirs.items() if all(one.schema != CUSTOM_SCHEMA for one in own.values())
@@ -115,7 +82,7 @@ def test_what_a_prometheus_has_the_hub_has(processes: Processes, protocol: str) 
 
 
 def _caught_up(hub: str, start_ms: int, end_ms: int, count: int) -> Found | None:
-    found = read(hub, start_ms, end_ms)
+    found = read(hub, start_ms, end_ms, ITSELF)
     return found if sum(map(len, found.values())) >= count else None
 
 
