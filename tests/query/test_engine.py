@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peerwatch.errors import CancelledQueryError, LimitError, ParseError, QueryError
+from peerwatch.errors import CancelledQueryError, LimitError, ParseError
 from peerwatch.model import STALE, Labels
 from peerwatch.query import Engine, EngineOptions, Limits, MatrixResult, QueryTimeoutError, ScalarResult, VectorResult
 from peerwatch.query.window import SLICE_CELLS
@@ -199,10 +199,12 @@ def test_patterns_that_explode_elsewhere_run_in_linear_time() -> None:
     assert time.process_time() - began < 2
 
 
-def test_what_needs_native_histograms_says_so() -> None:
-    """Never a wrong number."""
-    with pytest.raises(QueryError, match="operator </ needs native histograms, which are not supported"):
-        Engine(many_series(1, 1)).instant("m </ 1", 0)
+def test_numbers_are_not_trimmed() -> None:
+    """Never a wrong number: they are left out, and that is said."""
+    result = Engine(many_series(1, 1)).instant("m </ 1", 0)
+    assert isinstance(result.value, VectorResult) and list(result.value.labels) == []
+    text = 'PromQL info: incompatible sample types encountered for binary operator "</": float </ float (1:1)'
+    assert result.infos == [text]
 
 
 def test_only_scalars_and_vectors_have_a_range() -> None:

@@ -13,8 +13,8 @@ CUSTOM_SCHEMA = -53
 """The schema of histograms that bring their own bounds; -4 to 8 are the exponential ones."""
 
 KEY_BIAS = 1 << 20
-"""Bucket i of the positive side has the key `i + KEY_BIAS`, of the negative side `-(i + KEY_BIAS)`: so keys ascend as the
-observations do. An exponential index lies within ±2^19 for every double."""
+"""Bucket i of the positive side has the key `i + KEY_BIAS`, of the negative side `-(i + KEY_BIAS)`: so keys ascend as
+the observations do. An exponential index lies within ±2^19 for every double."""
 
 UNKNOWN_RESET, COUNTER_RESET, NOT_COUNTER_RESET, GAUGE = range(4)
 """What a sender says of a histogram beside the one before it; the numbers are those of remote write."""
@@ -117,10 +117,12 @@ class Histograms:
             renumbered = [known.setdefault(one, len(known)) for one in part.bounds]
             bounds_of.append(np.array([*renumbered, -1], np.int64)[part.bounds_of])  # -1 stays the last one
         return Histograms(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("schemas", "hints", "counts", "sums", "zero_counts", "zero_widths")
-            ),
+            np.concatenate([part.schemas for part in parts]),
+            np.concatenate([part.hints for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.sums for part in parts]),
+            np.concatenate([part.zero_counts for part in parts]),
+            np.concatenate([part.zero_widths for part in parts]),
             offsets_of(np.concatenate([part.sizes for part in parts])),
             np.concatenate([part.keys for part in parts]),
             np.concatenate([part.buckets for part in parts]),
@@ -136,8 +138,8 @@ def offsets_of(sizes: Int64Array) -> Int64Array:
 
 @dataclass(frozen=True, slots=True)
 class HistogramCells:
-    """Which cells of an array of samples hold a histogram: `which` has the array's shape, -1 where a cell holds a number,
-    else a place in `column`. What the array itself holds there means nothing."""
+    """Which cells of an array of samples hold a histogram: `which` has the array's shape, -1 where a cell holds a
+    number, else a place in `column`. What the array itself holds there means nothing."""
 
     which: Int64Array
     column: Histograms = field(default_factory=Histograms.none)

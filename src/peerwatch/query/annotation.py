@@ -124,6 +124,79 @@ class Annotations:
         message = f'bucket label "le" is missing or has a malformed value of {quote(label)}'
         self.warn(message + _for_metric(metric), span)
 
+    # about native histograms
+
+    def mixed_range(self, metric: str, span: Span) -> None:
+        """Numbers and histograms in one window."""
+        self.warn(f"encountered a mix of histograms and floats for metric name {quote(metric)}", span)
+
+    def mixed_aggregation(self, span: Span) -> None:
+        """Numbers and histograms in one group."""
+        self.warn("encountered a mix of histograms and floats for aggregation", span)
+
+    def mixed_kinds(self, metric: str, span: Span) -> None:
+        """A classic and a native histogram with the same labels."""
+        self.warn("vector contains a mix of classic and native histograms" + _for_metric(metric), span)
+
+    def mixed_schemas(self, metric: str, span: Span) -> None:
+        """Exponential and custom buckets that would have to be combined."""
+        message = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name "
+        self.warn(message + quote(metric), span)
+
+    def not_a_counter(self, metric: str, span: Span) -> None:
+        """A histogram that says it is a gauge, where a counter is needed."""
+        self.warn(f"this native histogram metric is not a counter: {quote(metric)}", span)
+
+    def not_a_gauge(self, metric: str, span: Span) -> None:
+        """A histogram that does not say it is a gauge, where one is needed."""
+        self.warn(f"this native histogram metric is not a gauge: {quote(metric)}", span)
+
+    def incompatible_buckets(self, op: str, span: Span) -> None:
+        """Exponential and custom buckets on the sides of an operator."""
+        self.warn(f"incompatible bucket layout encountered for binary operator {op}", span)
+
+    def incompatible_types(self, left: str, op: str, right: str, span: Span) -> None:
+        """An operator that is not defined between these."""
+        message = f"incompatible sample types encountered for binary operator {quote(op)}: {left} {op} {right}"
+        self.inform(message, span)
+
+    def ignored_in_aggregation(self, op: str, span: Span) -> None:
+        """Histograms among the numbers that are aggregated."""
+        self.inform(f"ignored histogram in {op} aggregation", span)
+
+    def ignored_in_mixed_range(self, metric: str, span: Span) -> None:
+        """Histograms among the numbers of a window."""
+        message = "ignored histograms in a range containing both floats and histograms for metric name "
+        self.inform(message + quote(metric), span)
+
+    def colliding_resets(self, operation: str, span: Span) -> None:
+        """Histograms that contradict each other about a counter reset."""
+        self.warn(f"conflicting counter resets during histogram {operation}", span)
+
+    def reconciled_bounds(self, operation: str, span: Span) -> None:
+        """Custom buckets that differ and were made the same."""
+        self.inform(f"mismatched custom buckets were reconciled during {operation}", span)
+
+    def nan_quantile(self, metric: str, span: Span) -> None:
+        """A quantile that lies among NaN observations."""
+        message = "input to histogram_quantile has NaN observations, result is NaN"
+        self.inform(message + _for_metric(metric), span)
+
+    def skewed_quantile(self, metric: str, span: Span) -> None:
+        """A quantile below NaN observations."""
+        message = "input to histogram_quantile has NaN observations, result is skewed higher"
+        self.inform(message + _for_metric(metric), span)
+
+    def nan_fraction(self, metric: str, span: Span) -> None:
+        """Fractions of a histogram with NaN observations."""
+        message = "input to histogram_fraction has NaN observations, which are excluded from all fractions"
+        self.inform(message + _for_metric(metric), span)
+
+    def overlapping_start(self, metric: str, span: Span) -> None:
+        """A sample that says to count from before the one before it."""
+        message = f"sample has start time that overlaps with previous sample timestamp for metric {quote(metric)}"
+        self.warn(message, span)
+
     def forced_monotonicity(self, metric: str, span: Span, correction: Correction) -> None:
         """Bucket counts that decrease."""
         self.add(Annotation(Severity.INFO, _MONOTONICITY + _for_metric(metric), span, correction))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from peerwatch.errors import QueryError
 from peerwatch.model import BoolArray, Int64Array, Labels
-from peerwatch.query.ast import Cardinality, Matching
+from peerwatch.query.annotation import Annotations
+from peerwatch.query.ast import Cardinality, Matching, Span
 from peerwatch.query.gotext import quote
 from peerwatch.query.limits import Budget
 from peerwatch.query.matching import match_groups, rows_by_group
-from peerwatch.query.operator import ARITHMETIC, apply
+from peerwatch.query.native.arithmetic import scaled
+from peerwatch.query.operate import Operand, operate
+from peerwatch.query.operator import TRIMS, apply
 from peerwatch.query.pairs import Pairs, matched_pairs, with_fill
 from peerwatch.query.printer import format_label
 from peerwatch.query.value import METADATA_LABELS, Scalar, Vector, drop_names, merge_duplicates
@@ -27,28 +30,42 @@ def between_scalars(op: str, left: Scalar, right: Scalar) -> Scalar:
     return Scalar(result if holds is None else holds.astype(np.float64))
 
 
-def with_scalar(
-    op: str, vector: Vector, scalar: Scalar, *, scalar_is_left: bool, return_bool: bool, delayed: bool
-) -> Vector:
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operator at its place in a query: what every way of applying it needs to know."""
+
+    op: str
+    span: Span
+    return_bool: bool
+    delayed: bool
+    notes: Annotations
+    budget: Budget
+
+
+def with_scalar(operation: Operation, vector: Vector, scalar: Scalar, *, scalar_is_left: bool) -> Vector:
     """Each sample with the scalar of its step. A comparison keeps the vector's samples, whichever side they are on."""
-    number = np.broadcast_to(scalar.values, vector.values.shape)
-    left, right = (number, vector.values) if scalar_is_left else (vector.values, number)
-    result, holds = apply(op, left, right)
-    if holds is None:
-        return drop_names(vector.with_values(result), delayed=delayed)
-    if return_bool:
-        return drop_names(vector.with_values(holds.astype(np.float64)), delayed=delayed)
-    return vector.with_values(vector.values, vector.present & holds)
+    number = Operand(np.broadcast_to(scalar.values, vector.values.shape))
+    sample = Operand(vector.values, vector.histograms)
+    sides = (number, sample) if scalar_is_left else (sample, number)
+    outcome = operate(operation.op, *sides, vector.present, operation.notes, operation.span)
+    if outcome.holds is None:
+        changed = replace(vector, values=outcome.values, present=outcome.present, histograms=outcome.cells)
+        return changed if operation.op in TRIMS else drop_names(changed, delayed=operation.delayed)
+    if operation.return_bool:
+        holds = outcome.holds.astype(np.float64)
+        return drop_names(vector.with_values(holds, outcome.present), delayed=operation.delayed)
+    return vector.where(outcome.present & outcome.holds)
 
 
 def negate(vector: Vector, *, delayed: bool) -> Vector:
     """`-vector`."""
-    return drop_names(vector.with_values(-vector.values), delayed=delayed)
+    cells = vector.histograms
+    if cells is not None:
+        cells = replace(cells, column=scaled(cells.column, np.full(len(cells.column), -1.0)))
+    return drop_names(replace(vector, values=-vector.values, histograms=cells), delayed=delayed)
 
 
-def between_vectors(
-    op: str, left: Vector, right: Vector, matching: Matching, *, return_bool: bool, delayed: bool, budget: Budget
-) -> Vector:
+def between_vectors(operation: Operation, left: Vector, right: Vector, matching: Matching) -> Vector:
     """Samples of both sides that match, combined. Raises QueryError where the matching is not what it must be."""
     swapped = matching.card is Cardinality.ONE_TO_MANY
     many, one = (right, left) if swapped else (left, right)
@@ -63,20 +80,28 @@ def between_vectors(
         # with group_right, too, fill_left is for the "many" side: that is how Prometheus has it
         sides_to_fill = (many, many_groups, matching.fill_left), (one, one_groups, matching.fill_right)
         pairs = with_fill(pairs, *sides_to_fill, signatures)
-    budget.cells(len(pairs.many_labels), left.values.shape[1])
-    sides = (pairs.one_values, pairs.many_values) if swapped else (pairs.many_values, pairs.one_values)
-    result, holds = apply(op, *sides)
-    drop_now = op in ARITHMETIC or (return_bool and not delayed)
+    operation.budget.cells(len(pairs.many_labels), left.values.shape[1])
+    return _combined(operation, pairs, matching, swapped=swapped)
+
+
+def _combined(operation: Operation, pairs: Pairs, matching: Matching, *, swapped: bool) -> Vector:
+    sides = (pairs.one, pairs.many) if swapped else (pairs.many, pairs.one)
+    outcome = operate(operation.op, *sides, pairs.present, operation.notes, operation.span)
+    pairs, return_bool = replace(pairs, present=outcome.present), operation.return_bool
+    is_comparison = outcome.holds is not None
+    drop_now = (not is_comparison and operation.op not in TRIMS) or (return_bool and not operation.delayed)
     labels = [
         _result_labels(base, other, matching, drop_now)
         for base, other in zip(pairs.many_labels, pairs.one_labels, strict=True)
     ]
     _check_many_side(pairs, labels, matching)
-    if holds is not None:
-        pairs = pairs if return_bool else replace(pairs, present=pairs.present & holds)
-        result = holds.astype(np.float64) if return_bool else result
-    drops = pairs.drops | return_bool if delayed else None
-    return merge_duplicates(Vector(labels, result, pairs.present, drops))
+    drops = pairs.drops | return_bool if operation.delayed else None
+    if outcome.holds is None:
+        return merge_duplicates(Vector(labels, outcome.values, pairs.present, drops, outcome.cells))
+    if return_bool:
+        return merge_duplicates(Vector(labels, outcome.holds.astype(np.float64), pairs.present, drops))
+    kept = Vector(labels, outcome.values, pairs.present, drops, outcome.cells).where(outcome.holds)
+    return merge_duplicates(kept)
 
 
 def _check_many_side(pairs: Pairs, labels: list[Labels], matching: Matching) -> None:

@@ -89,7 +89,8 @@ class Engine:
             limits = replace(limits, timeout_s=min(timeout_s, limits.timeout_s))
         options = self._options if lookback_ms is None else replace(self._options, lookback_ms=lookback_ms)
         budget = Budget.start(limits, self._clock, cancelled)
-        notes, loader = Annotations(), Loader(self._source, budget)
+        notes = Annotations()
+        loader = Loader(self._source, budget, with_starts=options.start_timestamps)
         return Evaluation(loader, options, budget, notes, span), loader, notes
 
 

@@ -29,7 +29,7 @@ from peerwatch.query.ast import (
     left_spine,
     unwrap,
 )
-from peerwatch.query.binary import between_scalars, between_vectors, negate, with_scalar
+from peerwatch.query.binary import Operation, between_scalars, between_vectors, negate, with_scalar
 from peerwatch.query.extension import check_extended
 from peerwatch.query.functions import FUNCTIONS, Argument, CallContext
 from peerwatch.query.info import InfoFilter, enrich, when_selected
@@ -39,6 +39,7 @@ from peerwatch.query.loader import Loader, samples_of
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.setops import combine_sets
 from peerwatch.query.span import resolve_duration_ms
+from peerwatch.query.statistics_only import statistics_only
 from peerwatch.query.value import Grid, QuerySpan, Scalar, Text, Value, Vector, broadcast, empty_vector
 from peerwatch.query.window import RangeVector
 
@@ -55,10 +56,11 @@ class Evaluation:
         self._notes = notes
         self._query = query
         self._invariant: frozenset[int] = frozenset()
+        self._statistics: frozenset[int] = frozenset()
 
     def run(self, expr: Expr) -> Value | RangeVector:
         """The value of the whole query over its grid."""
-        self._invariant = step_invariant(expr)
+        self._invariant, self._statistics = step_invariant(expr), statistics_only(expr)
         grid = self._query.grid
         if isinstance(unwrap(expr), MatrixSelector | Subquery):
             return self._ranges(expr, grid)
@@ -110,39 +112,26 @@ class Evaluation:
         return value
 
     def _combined(self, link: Binary, left: Value, right: Value) -> Value:
-        delayed = self._options.delayed_name_removal
         if isinstance(left, Scalar) and isinstance(right, Scalar):
             return between_scalars(link.op, left, right)
+        operation = self._operation(link)
         if isinstance(left, Scalar):
-            vector, scalar = _vector(right), left
-        elif isinstance(right, Scalar):
-            vector, scalar = _vector(left), right
-        else:
-            return self._between(link, _vector(left), _vector(right))
-        return with_scalar(
-            link.op,
-            vector,
-            scalar,
-            scalar_is_left=scalar is left,
-            return_bool=link.return_bool,
-            delayed=delayed,
-        )
+            return with_scalar(operation, _vector(right), left, scalar_is_left=True)
+        if isinstance(right, Scalar):
+            return with_scalar(operation, _vector(left), right, scalar_is_left=False)
+        return self._between(link, operation, _vector(left), _vector(right))
 
-    def _between(self, link: Binary, left: Vector, right: Vector) -> Vector:
+    def _operation(self, link: Binary) -> Operation:
+        delayed = self._options.delayed_name_removal
+        return Operation(link.op, link.span, link.return_bool, delayed, self._notes, self._budget)
+
+    def _between(self, link: Binary, operation: Operation, left: Vector, right: Vector) -> Vector:
         if link.matching is None:
             raise QueryError(f"operator {link.op} between vectors without a matching")
         if link.op in SET_OPERATORS:
             self._budget.cells(len(left.labels) + len(right.labels), left.values.shape[1])
             return combine_sets(link.op, left, right, link.matching)
-        return between_vectors(
-            link.op,
-            left,
-            right,
-            link.matching,
-            return_bool=link.return_bool,
-            delayed=self._options.delayed_name_removal,
-            budget=self._budget,
-        )
+        return between_vectors(operation, left, right, link.matching)
 
     def _aggregate(self, expr: Aggregate, grid: Grid) -> Value:
         param = None if expr.param is None else self._value(expr.param, grid)
@@ -158,7 +147,9 @@ class Evaluation:
             if isinstance(selector, VectorSelector):
                 at_ms = self._times(grid, selector.at, selector.offset)
                 vector, sampled_ms = self._loader.latest_times(selector.matchers, at_ms, self._options.lookback_ms)
-                return context.drop_names(vector.with_values(sampled_ms / 1000.0))
+                return context.drop_names(vector.with_values(sampled_ms / 1000.0, vector.present))
+        if expr.function == "start_timestamp":
+            return self._start_timestamps(context, unwrap(expr.args[0]), grid)
         if expr.function == "info":
             return self._info(expr, grid)
         function = FUNCTIONS.get(expr.function)
@@ -166,6 +157,14 @@ class Evaluation:
             raise QueryError(f"function {expr.function}() is not supported yet")
         check_extended(expr)
         return function(context, [self._argument(arg, grid) for arg in expr.args])
+
+    def _start_timestamps(self, context: CallContext, selector: Expr, grid: Grid) -> Vector:
+        """Since when each sample counts; nothing for what was computed, or where start times are not looked at."""
+        if not isinstance(selector, VectorSelector) or not self._options.start_timestamps:
+            return empty_vector(grid.count)
+        at_ms = self._times(grid, selector.at, selector.offset)
+        vector, starts_ms = self._loader.latest_starts(selector.matchers, at_ms, self._options.lookback_ms)
+        return context.drop_names(vector.with_values(starts_ms / 1000.0, vector.present))
 
     def _info(self, expr: Call, grid: Grid) -> Vector:
         base = _vector(self._value(expr.args[0], grid))
@@ -189,8 +188,10 @@ class Evaluation:
 
     def _instant(self, expr: VectorSelector, grid: Grid) -> Vector:
         at_ms = self._times(grid, expr.at, expr.offset)
-        read = self._loader.smoothed if expr.smoothed else self._loader.latest
-        return read(expr.matchers, at_ms, self._options.lookback_ms)
+        if expr.smoothed:
+            return self._loader.smoothed(expr.matchers, at_ms, self._options.lookback_ms, self._notes, expr.span)
+        statistics = id(expr) in self._statistics
+        return self._loader.latest(expr.matchers, at_ms, self._options.lookback_ms, statistics=statistics)
 
     def _ranges(self, expr: Expr, grid: Grid) -> RangeVector:
         node = unwrap(expr)
@@ -207,6 +208,7 @@ class Evaluation:
             grid.times_ms,
             before_ms=lookback_ms if selector.anchored or selector.smoothed else 0,
             after_ms=lookback_ms if selector.smoothed else 0,
+            statistics=id(selector) in self._statistics,
         )
 
     def _subquery(self, expr: Subquery, grid: Grid) -> RangeVector:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,8 @@ def _first_selector(expr: Expr) -> list[Expr]:
 
 def enrich(base: Vector, info: Vector, sampled_ms: Int64Array, wanted: InfoFilter) -> Vector:
     """The base series with the labels of their info series, step by step. Raises QueryError for conflicts."""
+    if (base.present.any(axis=0) & info.native.any(axis=0)).any():
+        raise QueryError("info sample should be float")
     current = _newest(info, sampled_ms)
     by_target: dict[Labels, list[int]] = {}
     for row, one in enumerate(info.labels):
@@ -103,7 +105,7 @@ def enrich(base: Vector, info: Vector, sampled_ms: Int64Array, wanted: InfoFilte
     if not rows:
         return base.take([])
     chosen = base.take(rows)
-    return merge_duplicates(Vector(labels, chosen.values, np.array(masks), chosen.drop_name))
+    return merge_duplicates(replace(chosen, labels=labels).where(np.array(masks)))
 
 
 def _newest(info: Vector, sampled_ms: Int64Array) -> BoolArray:

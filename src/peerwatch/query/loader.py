@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from peerwatch.errors import LimitError
-from peerwatch.model import BoolArray, Int64Array, Labels, Matcher, SeriesSet, is_stale
+from peerwatch.model import BoolArray, HistogramCells, Int64Array, Labels, Matcher, SeriesSet, is_stale
+from peerwatch.model.histograms import GAUGE, UNKNOWN_RESET
+from peerwatch.query.annotation import Annotations
+from peerwatch.query.ast import Span
 from peerwatch.query.limits import Budget
+from peerwatch.query.native.statistics import with_statistics_only
 from peerwatch.query.queryable import Queryable
+from peerwatch.query.smooth import smoothed
 from peerwatch.query.value import Vector
 from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_until, group_by_times
 
@@ -18,10 +23,12 @@ from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_unti
 class Loader:
     """Reads for one query. Keeps what it read until the query ends; all of it together stays below `max_samples`."""
 
-    def __init__(self, source: Queryable, budget: Budget) -> None:
+    def __init__(self, source: Queryable, budget: Budget, *, with_starts: bool = False) -> None:
+        """with_starts: samples keep their start times."""
+        self._with_starts = with_starts
         self._source = source
         self._budget = budget
-        self._loaded: dict[tuple[tuple[Matcher, ...], int, int], SeriesSet] = {}
+        self._loaded: dict[tuple[tuple[Matcher, ...], int, int, bool], SeriesSet] = {}
         self._held = 0
 
     @property
@@ -29,17 +36,27 @@ class Loader:
         """How many were read so far."""
         return self._held
 
-    def _select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> SeriesSet:
-        key = (tuple(matchers), start_ms, end_ms)
+    def _select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, *, statistics: bool = False
+    ) -> SeriesSet:
+        """statistics: histograms without their buckets."""
+        key = (tuple(matchers), start_ms, end_ms, statistics)
         found = self._loaded.get(key)
         if found is None:
-            self._budget.check()
-            limit = self._budget.limits.max_samples
-            found = self._source.select(matchers, start_ms, end_ms, max_samples=limit - self._held)
-            self._held += len(found.values)
-            if self._held > limit:
-                raise LimitError(f"query would load more than {limit} samples into memory")
-            self._loaded[key] = found
+            found = self._loaded[key] = self._read(matchers, start_ms, end_ms)
+            if statistics:
+                found = self._loaded[key] = with_statistics_only(found)
+        return found
+
+    def _read(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> SeriesSet:
+        self._budget.check()
+        limit = self._budget.limits.max_samples
+        found = self._source.select(matchers, start_ms, end_ms, max_samples=limit - self._held)
+        self._held += len(found.values)
+        if found.histograms is not None:
+            self._held += len(found.histograms.column.buckets)
+        if self._held > limit:
+            raise LimitError(f"query would load more than {limit} samples into memory")
         return found
 
     def ranges(
@@ -51,11 +68,12 @@ class Loader:
         *,
         before_ms: int = 0,
         after_ms: int = 0,
+        statistics: bool = False,
     ) -> RangeVector:
-        """The samples in (end - range - before, end + after] for each end."""
+        """The samples in (end - range - before, end + after] for each end. statistics: see `latest`."""
         start_ms, end_ms = int(ends_ms.min()) - range_ms - before_ms + 1, int(ends_ms.max()) + after_ms
-        found = self._select(matchers, start_ms, end_ms)
-        samples = without_stale(found)
+        found = self._select(matchers, start_ms, end_ms, statistics=statistics)
+        samples = self._without_stale(found)
         return RangeVector(
             found.labels,
             samples,
@@ -67,69 +85,82 @@ class Loader:
             after_ms=after_ms,
         )
 
-    def smoothed(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> Vector:
-        """The value of each series at each time, interpolated between the samples around it.
-
-        Only samples within `lookback_ms` on either side count; after the last one its value goes on.
-        """
+    def smoothed(
+        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int, notes: Annotations, span: Span
+    ) -> Vector:
+        """The value of each series at each time, interpolated between the samples around it."""
         found = self._select(matchers, int(at_ms.min()) - lookback_ms + 1, int(at_ms.max()) + lookback_ms)
-        samples = without_stale(found)
-        shape = (samples.series_count, len(at_ms))
-        self._budget.cells(*shape)
-        if len(samples.times_ms) == 0:
-            return Vector(found.labels, np.zeros(shape), np.zeros(shape, np.bool_))
-        rows = np.arange(samples.series_count)
-        low, high = (count_until(samples, rows, at_ms + shift) for shift in (-lookback_ms, lookback_ms))
-        position = count_until(samples, rows, at_ms - 1)
-        size = len(samples.times_ms) - 1
-        after = np.clip(position + samples.offsets[:-1, None], 0, size)
-        before = np.maximum(after - 1, 0)
-        has_after, has_before = position < high, position > low
-        exact = has_after & (samples.times_ms[after] == at_ms)
-        older, newer = samples.values[before], samples.values[after]
-        with np.errstate(all="ignore"):
-            apart_ms = samples.times_ms[after] - samples.times_ms[before]
-            between = older + (newer - older) * (at_ms - samples.times_ms[before]) / apart_ms
-        last = samples.values[np.clip(position + samples.offsets[:-1, None] - 1, 0, size)]
-        values = np.where(exact, newer, np.where(has_after, between, last))
-        return Vector(found.labels, values, exact | has_before)
+        self._budget.cells(len(found.labels), len(at_ms))
+        return smoothed(self._without_stale(found), found.labels, at_ms, lookback_ms, notes, span)
 
-    def latest(self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int) -> Vector:
+    def latest(
+        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int, *, statistics: bool = False
+    ) -> Vector:
         """The newest sample of each series at each time.
 
         A sample counts for less than `lookback_ms`; a stale marker ends its series until the next sample.
+        statistics: of histograms only schema, count and sum are wanted.
         """
-        samples, labels = self._recent(matchers, at_ms, lookback_ms)
+        samples, labels = self._recent(matchers, at_ms, lookback_ms, statistics=statistics)
         shape = (len(labels), len(at_ms))
         values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+        cells = samples.histograms
+        which = None if cells is None else np.full(shape, -1, np.int64)
         for found in self._newest(samples, at_ms, lookback_ms):
             values[found.rows], present[found.rows] = samples.values[found.flat], found.alive
-        return Vector(labels, values, present)
+            if cells is not None and which is not None:
+                which[found.rows] = np.where(found.alive, cells.which[found.flat], -1)
+        histograms = None if cells is None or which is None else replace(cells, which=which).only(present)
+        return Vector(labels, values, present, None, histograms)
 
     def latest_times(
         self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int
     ) -> tuple[Vector, Int64Array]:
         """(`latest`, when each of these samples was taken [S, T])."""
+        samples, _ = self._recent(matchers, at_ms, lookback_ms)
+        return self._latest_of(samples.times_ms, matchers, at_ms, lookback_ms)
+
+    def latest_starts(
+        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int
+    ) -> tuple[Vector, Int64Array]:
+        """(`latest`, since when each of these samples counts [S, T], 0 where that is unknown)."""
+        samples, _ = self._recent(matchers, at_ms, lookback_ms)
+        starts = np.zeros(len(samples.times_ms), np.int64) if samples.starts_ms is None else samples.starts_ms
+        return self._latest_of(starts, matchers, at_ms, lookback_ms)
+
+    def _latest_of(
+        self, column: Int64Array, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int
+    ) -> tuple[Vector, Int64Array]:
         vector = self.latest(matchers, at_ms, lookback_ms)
         samples, _ = self._recent(matchers, at_ms, lookback_ms)
-        times = np.zeros(vector.values.shape, np.int64)
+        chosen = np.zeros(vector.values.shape, np.int64)
         for found in self._newest(samples, at_ms, lookback_ms):
-            times[found.rows] = samples.times_ms[found.flat]
-        return vector, times
+            chosen[found.rows] = column[found.flat]
+        return vector, chosen
 
     def _recent(
-        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int
+        self, matchers: Sequence[Matcher], at_ms: Int64Array, lookback_ms: int, *, statistics: bool = False
     ) -> tuple[Samples, Sequence[Labels]]:
-        found = self._select(matchers, int(at_ms.min()) - lookback_ms + 1, int(at_ms.max()))
+        start_ms, end_ms = int(at_ms.min()) - lookback_ms + 1, int(at_ms.max())
+        found = self._select(matchers, start_ms, end_ms, statistics=statistics)
         self._budget.cells(len(found.labels), len(at_ms))
-        return Samples(found.times_ms, found.values, found.offsets), found.labels
+        return self._samples(found), found.labels
+
+    def _without_stale(self, found: SeriesSet) -> Samples:
+        """The samples less stale markers: ranges never see them."""
+        samples = self._samples(found)
+        return samples.kept(~_stale(samples))
+
+    def _samples(self, found: SeriesSet) -> Samples:
+        starts_ms = found.starts_ms if self._with_starts else None
+        return Samples(found.times_ms, found.values, found.offsets, found.histograms, starts_ms)
 
     def _newest(self, samples: Samples, at_ms: Int64Array, lookback_ms: int) -> Iterator[_Newest]:
         if len(samples.times_ms) == 0:
             return
         group_of, leaders = group_by_times(samples)
         order = np.argsort(group_of, kind="stable")
-        stale = is_stale(samples.values)
+        stale = _stale(samples)
         any_stale, last = bool(stale.any()), len(samples.times_ms) - 1
         height = max(1, SLICE_CELLS // len(at_ms))
         for at in range(0, len(order), height):
@@ -153,14 +184,20 @@ class _Newest:
     alive: BoolArray
 
 
-def without_stale(found: SeriesSet) -> Samples:
-    """The samples less stale markers: ranges never see them."""
-    stale = is_stale(found.values)
-    if not stale.any():
-        return Samples(found.times_ms, found.values, found.offsets)
-    kept = ~stale
-    counts = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
-    return Samples(found.times_ms[kept], found.values[kept], counts[found.offsets])
+def _stale(samples: Samples) -> BoolArray:
+    stale = is_stale(samples.values)
+    cells = samples.histograms
+    if cells is not None:
+        marked = cells.mask
+        stale[marked] = cells.column.stale[cells.which[marked]]
+    return stale
+
+
+def without_hints(cells: HistogramCells) -> HistogramCells:
+    """What histograms say of the sample before them is not known once others stand between."""
+    column = cells.column
+    hints = np.where(column.hints == GAUGE, GAUGE, UNKNOWN_RESET)
+    return replace(cells, column=replace(column, hints=hints))
 
 
 def samples_of(vector: Vector, times_ms: Int64Array) -> Samples:
@@ -168,4 +205,6 @@ def samples_of(vector: Vector, times_ms: Int64Array) -> Samples:
     counts = np.cumsum(vector.present.sum(axis=1), dtype=np.int64)
     offsets = np.concatenate((np.zeros(1, np.int64), counts))
     times = np.broadcast_to(times_ms, vector.values.shape)[vector.present]
-    return Samples(times, vector.values[vector.present], offsets)
+    cells = vector.histograms
+    histograms = None if cells is None else without_hints(replace(cells, which=cells.which[vector.present]))
+    return Samples(times, vector.values[vector.present], offsets, histograms)

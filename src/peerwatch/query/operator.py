@@ -29,6 +29,10 @@ COMPARISON: dict[str, Callable[[Float64Array, Float64Array], BoolArray]] = {
 }
 
 
+TRIMS = ("</", ">/")
+"""What lies below, or above, a value: only of histograms."""
+
+
 def apply(op: str, left: Float64Array, right: Float64Array) -> tuple[Float64Array, BoolArray | None]:
     """(result, which results hold). For arithmetic everything holds (None); a comparison yields its left side."""
     with np.errstate(all="ignore"):
@@ -36,4 +40,4 @@ def apply(op: str, left: Float64Array, right: Float64Array) -> tuple[Float64Arra
             return ARITHMETIC[op](left, right), None
         if op in COMPARISON:
             return left, COMPARISON[op](left, right)
-    raise QueryError(f"operator {op} needs native histograms, which are not supported")
+    raise QueryError(f"operator {op} is not one of numbers")

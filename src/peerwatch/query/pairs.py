@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from peerwatch.model import BoolArray, Float64Array, Int64Array, Labels
+from peerwatch.model import BoolArray, Int64Array, Labels
 from peerwatch.query.matching import any_in_group, rows_by_group
-from peerwatch.query.value import Vector
+from peerwatch.query.operate import Operand
+from peerwatch.query.value import Vector, stacked_cells
 
 Side = tuple[Vector, Int64Array, float | None]
 """(series, match group of each, what stands in where this side has no sample)."""
@@ -22,8 +24,8 @@ class Pairs:
     groups: Int64Array
     many_labels: list[Labels]
     one_labels: list[Labels]
-    many_values: Float64Array
-    one_values: Float64Array
+    many: Operand
+    one: Operand
     present: BoolArray
     drops: BoolArray
 
@@ -38,11 +40,25 @@ def matched_pairs(many: Vector, one: Vector, many_groups: Int64Array, one_groups
         many_groups[left],
         [many.labels[row] for row in left.tolist()],
         [one.labels[row] for row in right.tolist()],
-        many.values[left],
-        one.values[right],
+        _rows(many, left),
+        _rows(one, right),
         many.present[left] & one.present[right],
         many.names_to_drop[left],
     )
+
+
+def _rows(vector: Vector, rows: Int64Array) -> Operand:
+    cells = vector.histograms
+    return Operand(vector.values[rows], None if cells is None else cells.taken(rows))
+
+
+def _whole(vector: Vector) -> Operand:
+    return Operand(vector.values, vector.histograms)
+
+
+def _stacked(sides: Sequence[Operand]) -> Operand:
+    values = np.concatenate([side.values for side in sides])
+    return Operand(values, stacked_cells([(side.cells, side.values.shape) for side in sides]))
 
 
 def with_fill(pairs: Pairs, many: Side, one: Side, signatures: list[Labels]) -> Pairs:
@@ -51,24 +67,24 @@ def with_fill(pairs: Pairs, many: Side, one: Side, signatures: list[Labels]) -> 
     (many_vector, many_groups, many_fill), (one_vector, one_groups, one_fill) = many, one
     if one_fill is not None:
         there = any_in_group(one_groups, one_vector.present, len(signatures))
-        stand_in = np.full(many_vector.values.shape, one_fill)
+        stand_in = Operand(np.full(many_vector.values.shape, one_fill))
         lonely = many_vector.present & ~there[many_groups]
         drops = many_vector.names_to_drop
         own, other = list(many_vector.labels), [signatures[group] for group in many_groups.tolist()]
-        parts.append(Pairs(many_groups, own, other, many_vector.values, stand_in, lonely, drops))
+        parts.append(Pairs(many_groups, own, other, _whole(many_vector), stand_in, lonely, drops))
     if many_fill is not None:
         there = any_in_group(many_groups, many_vector.present, len(signatures))
-        stand_in = np.full(one_vector.values.shape, many_fill)
+        stand_in = Operand(np.full(one_vector.values.shape, many_fill))
         lonely = one_vector.present & ~there[one_groups]
         drops = np.zeros(len(one_groups), np.bool_)
         own, other = [signatures[group] for group in one_groups.tolist()], list(one_vector.labels)
-        parts.append(Pairs(one_groups, own, other, stand_in, one_vector.values, lonely, drops))
+        parts.append(Pairs(one_groups, own, other, stand_in, _whole(one_vector), lonely, drops))
     return Pairs(
         np.concatenate([part.groups for part in parts]),
         [labels for part in parts for labels in part.many_labels],
         [labels for part in parts for labels in part.one_labels],
-        np.concatenate([part.many_values for part in parts]),
-        np.concatenate([part.one_values for part in parts]),
+        _stacked([part.many for part in parts]),
+        _stacked([part.one for part in parts]),
         np.concatenate([part.present for part in parts]),
         np.concatenate([part.drops for part in parts]),
     )

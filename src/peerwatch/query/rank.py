@@ -42,7 +42,7 @@ def keep_ranked(op: str, wanted: Float64Array, vector: Vector, groups: Groups, b
         np.put_along_axis(rank, by_rank, np.arange(len(rows))[:, None], axis=0)
         kept[rows] = present & (rank < limit)
         order.append(rows[by_rank[:, 0]])
-    chosen = vector.with_values(vector.values, kept)
+    chosen = vector.where(kept)
     return chosen.take(np.concatenate(order)) if order and step_count == 1 else chosen
 
 
@@ -70,4 +70,4 @@ def keep_ratio(wanted: Float64Array, vector: Vector, notes: Annotations, span: S
     ratio = np.clip(wanted, -1.0, 1.0)
     place = np.array([hash_labels(labels) / _HASHES for labels in vector.labels])[:, None]
     kept = np.where(ratio >= 0, place < ratio, place >= 1.0 + ratio)
-    return vector.with_values(vector.values, vector.present & kept)
+    return vector.where(kept)

@@ -8,8 +8,9 @@ from itertools import chain
 import msgspec
 import numpy as np
 
-from peerwatch.model import Float64Array, Int64Array, Labels, SeriesSet
+from peerwatch.model import Float64Array, HistogramCells, Int64Array, Labels, SeriesSet
 from peerwatch.query.gotext import format_sample
+from peerwatch.query.native.text import rendered
 from peerwatch.query.result import MatrixResult, ResultValue, ScalarResult, StringResult, VectorResult
 
 MAX_MESSAGES = 10
@@ -93,10 +94,17 @@ def _vector(vector: VectorResult) -> bytes:
         b'{"metric":%s,"value":[%s,"%s"]}' % (render_labels(labels), time, text)
         for labels, text in zip(vector.labels, texts, strict=True)
     ]
+    cells = vector.histograms
+    if cells is not None:
+        native = np.flatnonzero(cells.mask)
+        for row, text in zip(native.tolist(), rendered(cells.of(cells.mask)), strict=True):
+            rows[row] = b'{"metric":%s,"histogram":[%s,%s]}' % (render_labels(vector.labels[row]), time, text)
     return b"[%s]" % b",".join(rows)
 
 
 def _matrix(series: SeriesSet) -> bytes:
+    if series.histograms is not None:
+        return _mixed_matrix(series, series.histograms)
     rows = []
     offsets = series.offsets.tolist()
     last_times: Int64Array = np.empty(0, np.int64)
@@ -108,6 +116,23 @@ def _matrix(series: SeriesSet) -> bytes:
             openings, last_times = _openings(times), times
         points = b"".join(chain.from_iterable(zip(openings, spell_values(series.values[part]), strict=True)))
         rows.append(b'{"metric":%s,"values":[%s%s]}' % (render_labels(labels), points, b'"]' if points else b""))
+    return b"[%s]" % b",".join(rows)
+
+
+def _mixed_matrix(series: SeriesSet, cells: HistogramCells) -> bytes:
+    """Numbers and native histograms, each in a list of its own."""
+    rows, native = [], cells.mask
+    texts = dict(zip(np.flatnonzero(native).tolist(), rendered(cells.of(native)), strict=True))
+    offsets = series.offsets.tolist()
+    for at, labels in enumerate(series.labels):
+        part = np.arange(offsets[at], offsets[at + 1])
+        numbers, histograms = part[~native[part]], part[native[part]].tolist()
+        points = zip(_openings(series.times_ms[numbers]), spell_values(series.values[numbers]), strict=True)
+        lists = [b'"values":[%s"]]' % b"".join(chain.from_iterable(points))] if len(numbers) else []
+        if histograms:
+            spelled = [b"[%s,%s]" % (_time(int(series.times_ms[one])), texts[one]) for one in histograms]
+            lists.append(b'"histograms":[%s]' % b",".join(spelled))
+        rows.append(b'{"metric":%s%s}' % (render_labels(labels), b"".join(b"," + one for one in lists)))
     return b"[%s]" % b",".join(rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from peerwatch.errors import QueryError
-from peerwatch.model import METRIC_NAME, BoolArray, Float64Array, Int64Array, Labels
+from peerwatch.model import METRIC_NAME, BoolArray, Float64Array, HistogramCells, Histograms, Int64Array, Labels
 
 METADATA_LABELS = frozenset([METRIC_NAME, "__type__", "__unit__"])
 """What an operation that changes a metric's meaning takes away."""
@@ -81,12 +81,14 @@ class Vector:
 
     values: float64 [S, T]. present: bool [S, T]; a value may be NaN, so absence is its own mask, and where it is False
     the value means nothing. drop_name: bool [S], series whose name goes away at the end, or None for none.
+    histograms: which of the present cells hold a native histogram, or None where none does.
     """
 
     labels: Sequence[Labels]
     values: Float64Array
     present: BoolArray
     drop_name: BoolArray | None = None
+    histograms: HistogramCells | None = None
 
     def take(self, rows: Int64Array | Sequence[int]) -> Vector:
         """Some of the series, in the order given."""
@@ -96,11 +98,39 @@ class Vector:
             self.values[index],
             self.present[index],
             None if self.drop_name is None else self.drop_name[index],
+            None if self.histograms is None else self.histograms.taken(index),
         )
 
     def with_values(self, values: Float64Array, present: BoolArray | None = None) -> Vector:
-        """The same series with other values."""
-        return replace(self, values=values, present=self.present if present is None else present)
+        """The same series with other numbers, where there were numbers or where `present` says."""
+        present = self.floats.present if present is None else present
+        return replace(self, values=values, present=present, histograms=None)
+
+    def where(self, kept: BoolArray) -> Vector:
+        """Only the cells that are marked."""
+        present = self.present & kept
+        cells = None if self.histograms is None else self.histograms.only(present)
+        return replace(self, present=present, histograms=cells)
+
+    def with_histograms(self, marked: BoolArray, column: Histograms) -> Vector:
+        """The histograms of a column in the marked cells, in order, beside the numbers elsewhere."""
+        floats = self.floats
+        cells = HistogramCells.at(marked, column) if len(column) else None
+        return replace(floats, present=floats.present | marked, histograms=cells)
+
+    @property
+    def native(self) -> BoolArray:
+        """bool [S, T]: cells with a histogram."""
+        if self.histograms is None:
+            return np.zeros(self.present.shape, np.bool_)
+        return self.histograms.mask & self.present
+
+    @property
+    def floats(self) -> Vector:
+        """The cells with a number."""
+        if self.histograms is None:
+            return self
+        return replace(self, present=self.present & ~self.histograms.mask, histograms=None)
 
     @property
     def names_to_drop(self) -> BoolArray:
@@ -123,7 +153,11 @@ def broadcast(value: Value, step_count: int) -> Value:
             return Scalar(np.broadcast_to(value.values, (step_count,)))
         case Vector():
             shape = (len(value.labels), step_count)
-            return value.with_values(np.broadcast_to(value.values, shape), np.broadcast_to(value.present, shape))
+            cells = value.histograms
+            if cells is not None:
+                cells = replace(cells, which=np.broadcast_to(cells.which, shape))
+            values, present = np.broadcast_to(value.values, shape), np.broadcast_to(value.present, shape)
+            return replace(value, values=values, present=present, histograms=cells)
         case _:
             return value
 
@@ -163,7 +197,7 @@ def merge_duplicates(vector: Vector) -> Vector:
     for row, labels in enumerate(vector.labels):
         rows_of.setdefault(labels, []).append(row)
     kept = vector.take([rows[0] for rows in rows_of.values()])
-    values, present, drops = kept.values, kept.present, kept.drop_name
+    values, present, drops, cells = kept.values, kept.present, kept.drop_name, kept.histograms
     for at, rows in enumerate(rows_of.values()):
         for row in rows[1:]:
             extra = vector.present[row]
@@ -171,9 +205,38 @@ def merge_duplicates(vector: Vector) -> Vector:
                 raise QueryError(SAME_LABELSET)
             values[at] = np.where(extra, vector.values[row], values[at])
             present[at] |= extra
+            if cells is not None and vector.histograms is not None:
+                cells.which[at] = np.where(extra, vector.histograms.which[row], cells.which[at])
             if drops is not None and vector.drop_name is not None:
                 drops[at] |= vector.drop_name[row]
-    return Vector(list(rows_of), values, present, drops)
+    return Vector(list(rows_of), values, present, drops, cells)
+
+
+def stacked(labels: Sequence[Labels], parts: Sequence[Vector], drop_name: BoolArray | None) -> Vector:
+    """The cells of several vectors over the same steps, one below the other."""
+    return Vector(
+        labels,
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.present for part in parts]),
+        drop_name,
+        stacked_cells([(part.histograms, part.values.shape) for part in parts]),
+    )
+
+
+def stacked_cells(parts: Sequence[tuple[HistogramCells | None, tuple[int, ...]]]) -> HistogramCells | None:
+    """Histograms of several arrays of these shapes, one below the other; None when there are none."""
+    if all(cells is None for cells, _ in parts):
+        return None
+    which, before = [], 0
+    for cells, shape in parts:
+        if cells is None:
+            which.append(np.full(shape, -1, np.int64))
+            continue
+        which.append(np.where(cells.which >= 0, cells.which + before, -1))
+        before += len(cells.column)
+    return HistogramCells(
+        np.concatenate(which), Histograms.concat([cells.column for cells, _ in parts if cells is not None])
+    )
 
 
 def compact(vector: Vector) -> Vector:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peerwatch.model import BoolArray, Float64Array, Int64Array, Labels
+from peerwatch.model import BoolArray, Float64Array, HistogramCells, Int64Array, Labels
 from peerwatch.query.limits import Budget
 
 SLICE_CELLS = 1 << 16
@@ -23,11 +23,17 @@ _Any = TypeVar("_Any", bound=np.generic)
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of many series, back to back, without stale markers: series i owns offsets[i]:offsets[i + 1]."""
+    """Samples of many series, back to back, without stale markers: series i owns offsets[i]:offsets[i + 1].
+
+    histograms: which of them are native histograms; None for none. starts_ms: since when each counts, 0 where that is
+    unknown; None for all.
+    """
 
     times_ms: Int64Array
     values: Float64Array
     offsets: Int64Array
+    histograms: HistogramCells | None = None
+    starts_ms: Int64Array | None = None
 
     @property
     def series_count(self) -> int:
@@ -38,6 +44,19 @@ class Samples:
     def padded_values(self) -> Float64Array:
         """The values and one more, so that the end of a window is always an index."""
         return np.append(self.values, 0.0)
+
+    def kept(self, marked: BoolArray) -> Samples:
+        """Only the samples that are marked."""
+        if marked.all():
+            return self
+        counts = np.concatenate((np.zeros(1, np.int64), np.cumsum(marked, dtype=np.int64)))
+        return Samples(
+            self.times_ms[marked],
+            self.values[marked],
+            counts[self.offsets],
+            None if self.histograms is None else self.histograms.taken(np.flatnonzero(marked)),
+            None if self.starts_ms is None else self.starts_ms[marked],
+        )
 
 
 def group_by_times(samples: Samples) -> tuple[Int64Array, Int64Array]:
@@ -185,6 +204,29 @@ class RangeVector:
     drop_name: BoolArray | None = None
     before_ms: int = 0
     after_ms: int = 0
+
+    @cached_property
+    def floats(self) -> RangeVector:
+        """The same windows with the samples that are numbers."""
+        cells = self.samples.histograms
+        if cells is None:
+            return self
+        return replace(self, samples=replace(self.samples.kept(~cells.mask), histograms=None))
+
+    @cached_property
+    def natives(self) -> RangeVector:
+        """The same windows with the samples that are native histograms."""
+        cells = self.samples.histograms
+        marked = np.zeros(len(self.samples.times_ms), np.bool_) if cells is None else cells.mask
+        return replace(self, samples=self.samples.kept(marked))
+
+    @cached_property
+    def counts(self) -> Int64Array:
+        """int64 [S, T]: samples per window."""
+        found = np.zeros((len(self.labels), len(self.ends_ms)), np.int64)
+        for block in self.blocks():
+            found[block.rows] = block.counts
+        return found
 
     @cached_property
     def _groups(self) -> tuple[Int64Array, Int64Array]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
+
+import numpy as np
 
 from peerwatch.model import Labels, SeriesSet
 from peerwatch.query.gotext import unquote
 from peerwatch.query.result import MatrixResult, Result, ScalarResult, StringResult, VectorResult
+from tests.promql.runner.histogram import Literal, literals_of
 from tests.promql.runner.script import Case
 from tests.promql.runner.series import parse_series, parse_value
 
@@ -15,7 +19,7 @@ _TOLERANCE = 1e-6
 _SMALLEST_NORMAL = 2.2250738585072014e-308
 _SCALAR = re.compile(r"[-+]?(?:[0-9.]+(?:[eE][-+]?[0-9]+)?|[Ii][Nn][Ff]|[Nn][Aa][Nn])")
 
-Points = dict[int, float]
+Points = Mapping[int, float | Literal]
 
 
 class MismatchError(AssertionError):
@@ -32,6 +36,23 @@ def almost_equal(left: float, right: float) -> bool:
     if left == 0 or right == 0 or size < _SMALLEST_NORMAL:
         return apart < _TOLERANCE * _SMALLEST_NORMAL
     return apart / size < _TOLERANCE
+
+
+def same_sample(expected: float | Literal, found: float | Literal) -> bool:
+    """Equal within tolerance, histograms bucket by bucket; empty buckets count for nothing."""
+    if not isinstance(expected, Literal) or not isinstance(found, Literal):
+        return not isinstance(expected, Literal) and not isinstance(found, Literal) and almost_equal(expected, found)
+    exact = ("schema", "bounds", "zero_width") + (() if expected.hint is None else ("hint",))
+    if any(getattr(expected, name) != getattr(found, name) for name in exact):
+        return False
+    ours, theirs = expected.populated, found.populated
+    return ours.keys() == theirs.keys() and all(
+        almost_equal(one, other)
+        for one, other in (
+            *((getattr(expected, name), getattr(found, name)) for name in ("count", "sum", "zero_count")),
+            *((ours[key], theirs[key]) for key in ours),
+        )
+    )
 
 
 def check_messages(case: Case, result: Result) -> None:
@@ -70,7 +91,11 @@ def check_result(case: Case, result: Result) -> None:
 
 
 def _check_vector(case: Case, vector: VectorResult) -> None:
-    found = dict(zip(vector.labels, vector.values.tolist(), strict=True))
+    found: dict[Labels, float | Literal] = dict(zip(vector.labels, vector.values.tolist(), strict=True))
+    if vector.histograms is not None:
+        cells = vector.histograms
+        for row, literal in zip(np.flatnonzero(cells.mask).tolist(), literals_of(cells.of(cells.mask)), strict=True):
+            found[vector.labels[row]] = literal
     if len(found) != len(vector.labels):
         raise MismatchError(f"the same labels twice in {vector.labels}")
     expected = _expected_vector(case)
@@ -79,14 +104,14 @@ def _check_vector(case: Case, vector: VectorResult) -> None:
         raise MismatchError(f"expected the order {list(expected)}, got {list(found)}")
 
 
-def _expected_vector(case: Case) -> dict[Labels, float]:
+def _expected_vector(case: Case) -> dict[Labels, float | Literal]:
     if len(case.lines) == 1 and _SCALAR.fullmatch(case.lines[0]):
         return {Labels(): parse_value(case.lines[0])}
     expected = {}
     for line in case.lines:
         series = parse_series(line)
-        if len(series.values) != 1 or series.values[0] is None:
-            raise MismatchError(f"no single value expected in {line}")
+        if not series.values or series.values[0] is None:
+            raise MismatchError(f"no value expected in {line}")
         expected[series.labels] = series.values[0]
     return expected
 
@@ -105,10 +130,15 @@ def _check_matrix(case: Case, series: SeriesSet) -> None:
 
 def points_of(series: SeriesSet) -> dict[Labels, Points]:
     """Series as dictionaries of time to value."""
+    values: list[float | Literal] = series.values.tolist()
+    if series.histograms is not None:
+        cells = series.histograms
+        for at, literal in zip(np.flatnonzero(cells.mask).tolist(), literals_of(cells.of(cells.mask)), strict=True):
+            values[at] = literal
     found = {}
     for at, labels in enumerate(series.labels):
         part = slice(int(series.offsets[at]), int(series.offsets[at + 1]))
-        found[labels] = dict(zip(series.times_ms[part].tolist(), series.values[part].tolist(), strict=True))
+        found[labels] = dict(zip(series.times_ms[part].tolist(), values[part], strict=True))
     return found
 
 
@@ -132,5 +162,5 @@ def _compare(expected: dict[Labels, Points], found: dict[Labels, Points]) -> Non
         if points.keys() != found[labels].keys():
             raise MismatchError(f"{labels}: expected {points}, got {found[labels]}")
         for time, value in points.items():
-            if not almost_equal(value, found[labels][time]):
+            if not same_sample(value, found[labels][time]):
                 raise MismatchError(f"{labels} at {time}: expected {value}, got {found[labels][time]}")

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from peerwatch.errors import QueryError
-from peerwatch.model import METRIC_NAME, Labels
+from peerwatch.model import Labels
 from peerwatch.query.engine import Engine
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.result import MatrixResult, Result, StringResult
 from tests.promql.memory import MemoryQueryable
 from tests.promql.runner.classes import class_of
 from tests.promql.runner.compare import MismatchError, check_messages, check_middle, check_result
+from tests.promql.runner.custom import custom_histograms
 from tests.promql.runner.script import Case, Clear, Load, read_script
-from tests.promql.runner.series import parse_series
+from tests.promql.runner.series import SeriesLine, parse_series
 
-SUITE_OPTIONS = EngineOptions(delayed_name_removal=True)
+SUITE_OPTIONS = EngineOptions(delayed_name_removal=True, start_timestamps=True)
 """What the conformance suite expects of its engine; our own scripts run with a server's defaults."""
 
 _MINUTE_MS = 60_000
 _NOT_AS_RANGE = re.compile(r"\b(?:start|end|step|range)\s*\(\s*\)", re.IGNORECASE)
-_CLASSIC_SUFFIX = re.compile(r"(?:_bucket|_sum|_count)$")
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Outcome:
 
 
 class Storage:
-    """What the script has loaded: floats, and which series hold what we keep no samples of."""
+    """What the script has loaded, and which series hold native histograms or start times."""
 
     def __init__(self) -> None:
-        self.floats = MemoryQueryable()
+        self.samples = MemoryQueryable()
         self.native: set[Labels] = set()
         self.start_times: set[Labels] = set()
         self.typed = False
@@ -50,20 +50,30 @@ class Storage:
         self.__init__()  # type: ignore[misc]  # back to the beginning
 
     def load(self, command: Load) -> None:
+        starts: list[int | None] = []
+        parsed = []
         for line in command.lines:
             series = parse_series(line)
-            if series.is_start_times:
+            if series.starts_ms is not None:
+                starts = series.starts_ms
                 self.start_times.add(series.labels)
                 continue
-            if series.has_histogram:
-                self.native.add(series.labels)
-            if command.nhcb:
-                base = _CLASSIC_SUFFIX.sub("", series.labels.metric)
-                self.native.add(series.labels.without(["le"]).with_({METRIC_NAME: base}))
-            self.typed |= bool(series.labels.get("__type__") or series.labels.get("__unit__"))
-            slots = [(at * command.step_ms, value) for at, value in enumerate(series.values) if value is not None]
-            times = np.array([at for at, _ in slots], np.int64)
-            self.floats.add(series.labels, times, np.array([value for _, value in slots], np.float64))
+            self._add(series, command.step_ms, starts)
+            starts = []
+            parsed.append(series)
+        if command.nhcb:
+            for labels, values in custom_histograms(parsed).items():
+                self._add(SeriesLine(labels, values), command.step_ms, [])
+
+    def _add(self, series: SeriesLine, step_ms: int, starts: Sequence[int | None]) -> None:
+        if series.has_histogram:
+            self.native.add(series.labels)
+        self.typed |= bool(series.labels.get("__type__") or series.labels.get("__unit__"))
+        slots = [at for at, value in enumerate(series.values) if value is not None]
+        times = np.array(slots, np.int64) * step_ms
+        offsets = [starts[at] if at < len(starts) else None for at in slots]
+        begun = [0 if offset is None else int(time + offset) for time, offset in zip(times, offsets, strict=True)]
+        self.samples.add(series.labels, times, [series.values[at] for at in slots], np.array(begun, np.int64))
 
 
 def run_script(path: Path, defaults: EngineOptions = SUITE_OPTIONS) -> Iterator[Outcome]:
@@ -78,7 +88,7 @@ def run_script(path: Path, defaults: EngineOptions = SUITE_OPTIONS) -> Iterator[
             case Case():
                 kind = class_of(command, storage.native, storage.start_times, storage.typed)
                 options = replace(defaults, type_and_unit_labels=storage.typed)
-                yield Outcome(command, kind, _problem(command, Engine(storage.floats, options)))
+                yield Outcome(command, kind, _problem(command, Engine(storage.samples, options)))
 
 
 def _problem(case: Case, engine: Engine) -> str | None:

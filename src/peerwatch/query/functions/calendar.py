@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.model import Float64Array, Labels
-from peerwatch.query.functions.context import Argument, CallContext, Function, vector_of
+from peerwatch.query.functions.context import Argument, CallContext, Function, floats_of
 from peerwatch.query.value import Value, Vector
 
 _Days = NDArray[np.datetime64]
@@ -20,7 +20,7 @@ def _of_seconds(part: Callable[[Float64Array], Float64Array]) -> Function:
 
     def run(context: CallContext, args: Sequence[Argument]) -> Value:
         if args:
-            vector = vector_of(args[0])
+            vector = floats_of(args[0])
         else:
             times = context.grid.times_ms[None, :] / 1000.0
             vector = Vector([Labels()], times, np.ones(times.shape, np.bool_))

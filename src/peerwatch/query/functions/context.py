@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from peerwatch.errors import QueryError
-from peerwatch.model import BoolArray, Float64Array
+from peerwatch.model import METRIC_NAME, BoolArray, Float64Array
 from peerwatch.query.annotation import Annotations
-from peerwatch.query.ast import Call
+from peerwatch.query.ast import Call, Span
 from peerwatch.query.limits import Budget
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.value import Grid, QuerySpan, Scalar, Text, Value, Vector, drop_names
@@ -37,6 +37,12 @@ class CallContext:
         """The vector without metric names, now or at the end, as the options say."""
         return drop_names(vector, delayed=self.options.delayed_name_removal)
 
+    def for_each_metric(self, ranges: RangeVector, marked: BoolArray, note: Callable[[str, Span], None]) -> None:
+        """Make a remark on the first argument, once for each series with a marked cell [S, T]."""
+        span = self.call.args[0].span
+        for row in np.flatnonzero(marked.any(axis=1)).tolist():
+            note(ranges.labels[row].get(METRIC_NAME), span)
+
 
 Function = Callable[[CallContext, Sequence[Argument]], Value]
 
@@ -46,6 +52,11 @@ def vector_of(argument: Argument) -> Vector:
     if not isinstance(argument, Vector):
         raise QueryError(f"expected an instant vector, got {type(argument).__name__}")
     return argument
+
+
+def floats_of(argument: Argument) -> Vector:
+    """The numbers of an argument that the parser has seen to be a vector; functions of numbers pass over histograms."""
+    return vector_of(argument).floats
 
 
 def scalar_of(argument: Argument) -> Float64Array:
@@ -69,8 +80,16 @@ def ranges_of(argument: Argument) -> RangeVector:
     return argument
 
 
+def over_floats(context: CallContext, ranges: RangeVector, kernel: Kernel) -> Vector:
+    """Run a kernel over the numbers in all windows. Histograms beside them are passed over, and that is said."""
+    if ranges.samples.histograms is not None:
+        mixed = (ranges.floats.counts > 0) & (ranges.natives.counts > 0)
+        context.for_each_metric(ranges, mixed, context.notes.ignored_in_mixed_range)
+    return over_windows(context, ranges.floats, kernel)
+
+
 def over_windows(context: CallContext, ranges: RangeVector, kernel: Kernel, *, keep_names: bool = False) -> Vector:
-    """Run a kernel over all windows, a slice of series at a time."""
+    """Run a kernel over all windows, a slice of series at a time. It sees histograms and numbers alike as samples."""
     shape = (len(ranges.labels), len(ranges.ends_ms))
     context.budget.cells(*shape)
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)

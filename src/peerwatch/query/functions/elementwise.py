@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from peerwatch.model import Float64Array
-from peerwatch.query.functions.context import Argument, CallContext, Function, scalar_of, vector_of
+from peerwatch.query.functions.context import Argument, CallContext, Function, floats_of, scalar_of
 from peerwatch.query.value import Value
 
 Operation = Callable[[Float64Array], Float64Array]
@@ -16,7 +16,7 @@ Operation = Callable[[Float64Array], Float64Array]
 
 def _map(operation: Operation) -> Function:
     def run(context: CallContext, args: Sequence[Argument]) -> Value:
-        vector = vector_of(args[0])
+        vector = floats_of(args[0])
         with np.errstate(all="ignore"):
             return context.drop_names(vector.with_values(operation(vector.values)))
 
@@ -34,24 +34,24 @@ def maximum(left: Float64Array, right: Float64Array) -> Float64Array:
 
 
 def _clamp(context: CallContext, args: Sequence[Argument]) -> Value:
-    vector, low, high = vector_of(args[0]), scalar_of(args[1]), scalar_of(args[2])
+    vector, low, high = floats_of(args[0]), scalar_of(args[1]), scalar_of(args[2])
     values = maximum(low, minimum(high, vector.values))
     return context.drop_names(vector.with_values(values, vector.present & ~(low > high)))
 
 
 def _clamp_max(context: CallContext, args: Sequence[Argument]) -> Value:
-    vector = vector_of(args[0])
+    vector = floats_of(args[0])
     return context.drop_names(vector.with_values(minimum(scalar_of(args[1]), vector.values)))
 
 
 def _clamp_min(context: CallContext, args: Sequence[Argument]) -> Value:
-    vector = vector_of(args[0])
+    vector = floats_of(args[0])
     return context.drop_names(vector.with_values(maximum(scalar_of(args[1]), vector.values)))
 
 
 def _round(context: CallContext, args: Sequence[Argument]) -> Value:
     """To the nearest multiple of the second argument; halves go up."""
-    vector = vector_of(args[0])
+    vector = floats_of(args[0])
     to_nearest = scalar_of(args[1]) if len(args) > 1 else np.ones(context.grid.count)
     with np.errstate(all="ignore"):
         inverse = 1.0 / to_nearest  # multiplying by the inverse is what makes 0.1 come out exact

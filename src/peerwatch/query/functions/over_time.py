@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,10 +15,13 @@ from peerwatch.query.functions.context import (
     CallContext,
     Function,
     Kernel,
+    over_floats,
     over_windows,
     ranges_of,
     scalar_of,
 )
+from peerwatch.query.functions.native_sum import over_time
+from peerwatch.query.functions.native_windows import beside
 from peerwatch.query.functions.quantile import quantiles_of_columns
 from peerwatch.query.value import Vector
 from peerwatch.query.window import Block, RangeVector
@@ -27,8 +31,12 @@ _EXACT = float(1 << 53)
 _SORT_CELLS = 1 << 21
 
 
-def _simple(kernel: Kernel, *, keep_names: bool = False) -> Function:
-    return lambda context, args: over_windows(context, ranges_of(args[0]), kernel, keep_names=keep_names)
+def _of_floats(kernel: Kernel) -> Function:
+    return lambda context, args: over_floats(context, ranges_of(args[0]), kernel)
+
+
+def _of_all(kernel: Kernel) -> Function:
+    return lambda context, args: over_windows(context, ranges_of(args[0]), kernel)
 
 
 def _count(block: Block) -> tuple[Float64Array, BoolArray]:
@@ -39,12 +47,24 @@ def _present(block: Block) -> tuple[Float64Array, BoolArray]:
     return np.ones(block.shape), block.counts > 0
 
 
-def _first(block: Block) -> tuple[Float64Array, BoolArray]:
-    return block.samples.values[block.first], block.counts > 0
+def _edge(of_last: bool) -> Function:
+    """The first or the last sample of each window, number or histogram."""
 
+    def run(context: CallContext, args: Sequence[Argument]) -> Vector:
+        ranges = ranges_of(args[0])
+        cells = ranges.samples.histograms
+        which = np.full((len(ranges.labels), len(ranges.ends_ms)), -1, np.int64)
 
-def _last(block: Block) -> tuple[Float64Array, BoolArray]:
-    return block.samples.values[block.last], block.counts > 0
+        def kernel(block: Block) -> tuple[Float64Array, BoolArray]:
+            at, present = block.last if of_last else block.first, block.counts > 0
+            if cells is not None:
+                which[block.rows] = np.where(present, cells.which[at], -1)
+            return block.samples.values[at], present
+
+        vector = over_windows(context, ranges, kernel, keep_names=True)
+        return vector if cells is None else replace(vector, histograms=replace(cells, which=which).only(vector.present))
+
+    return run
 
 
 def _first_time(block: Block) -> tuple[Float64Array, BoolArray]:
@@ -85,7 +105,7 @@ def _extreme_time(compare: Callable[[Float64Array, Float64Array], BoolArray]) ->
             at_ms[better] = block.samples.times_ms[index][better]
         return at_ms / 1000.0, block.counts > 0
 
-    return _simple(kernel)
+    return _of_floats(kernel)
 
 
 def _adds_exactly(ranges: RangeVector) -> bool:
@@ -100,8 +120,20 @@ def _adds_exactly(ranges: RangeVector) -> bool:
 
 def _sum(context: CallContext, args: Sequence[Argument]) -> Vector:
     ranges = ranges_of(args[0])
-    kernel = _exact_sum if _adds_exactly(ranges) else _kahan_sum
-    return over_windows(context, ranges, kernel)
+    kernel = _exact_sum if _adds_exactly(ranges.floats) else _kahan_sum
+    return _unmixed(context, ranges, kernel, average=False)
+
+
+def _unmixed(context: CallContext, ranges: RangeVector, kernel: Kernel, *, average: bool) -> Vector:
+    """Windows of numbers and windows of histograms; one that has both has no sum."""
+    if ranges.samples.histograms is None:
+        return over_windows(context, ranges, kernel)
+    numbers, natives = ranges.floats.counts > 0, ranges.natives.counts > 0
+    context.for_each_metric(ranges, numbers & natives, context.notes.mixed_range)
+    floats = over_windows(context, ranges.floats, kernel, keep_names=True)
+    cells = over_time(context, ranges.natives, average=average)
+    only = None if cells is None else cells.only(~numbers)
+    return context.drop_names(beside(floats.where(~natives), only))
 
 
 def _exact_sum(block: Block) -> tuple[Float64Array, BoolArray]:
@@ -131,8 +163,8 @@ def _kahan_rounds(block: Block) -> tuple[Float64Array, Float64Array]:
 
 def _avg(context: CallContext, args: Sequence[Argument]) -> Vector:
     ranges = ranges_of(args[0])
-    kernel = _exact_avg if _adds_exactly(ranges) else _kahan_avg
-    return over_windows(context, ranges, kernel)
+    kernel = _exact_avg if _adds_exactly(ranges.floats) else _kahan_avg
+    return _unmixed(context, ranges, kernel, average=True)
 
 
 def _exact_avg(block: Block) -> tuple[Float64Array, BoolArray]:
@@ -214,7 +246,7 @@ def _quantile(context: CallContext, args: Sequence[Argument]) -> Vector:
     def kernel(block: Block) -> tuple[Float64Array, BoolArray]:
         return _by_columns(block, lambda values, padding, at: quantiles_of_columns(wanted[at], values, padding))
 
-    vector = over_windows(context, ranges, kernel)
+    vector = over_floats(context, ranges, kernel)
     for value in _outside_unit(wanted[vector.present.any(axis=0)]):  # where there is nothing, nothing is said
         context.notes.invalid_quantile(value, context.call.args[0].span)
     return vector
@@ -236,20 +268,20 @@ def _median_deviation(block: Block) -> tuple[Float64Array, BoolArray]:
 
 
 OVER_TIME: dict[str, Function] = {
-    "count_over_time": _simple(_count),
-    "present_over_time": _simple(_present),
-    "first_over_time": _simple(_first, keep_names=True),
-    "last_over_time": _simple(_last, keep_names=True),
-    "min_over_time": _simple(_min),
-    "max_over_time": _simple(_max),
+    "count_over_time": _of_all(_count),
+    "present_over_time": _of_all(_present),
+    "first_over_time": _edge(False),
+    "last_over_time": _edge(True),
+    "min_over_time": _of_floats(_min),
+    "max_over_time": _of_floats(_max),
     "sum_over_time": _sum,
     "avg_over_time": _avg,
-    "stdvar_over_time": _simple(_variance),
-    "stddev_over_time": _simple(_deviation),
+    "stdvar_over_time": _of_floats(_variance),
+    "stddev_over_time": _of_floats(_deviation),
     "quantile_over_time": _quantile,
-    "mad_over_time": _simple(_median_deviation),
-    "ts_of_first_over_time": _simple(_first_time),
-    "ts_of_last_over_time": _simple(_last_time),
+    "mad_over_time": _of_floats(_median_deviation),
+    "ts_of_first_over_time": _of_all(_first_time),
+    "ts_of_last_over_time": _of_all(_last_time),
     "ts_of_min_over_time": _extreme_time(np.less_equal),
     "ts_of_max_over_time": _extreme_time(np.greater_equal),
 }

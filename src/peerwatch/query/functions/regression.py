@@ -9,7 +9,7 @@ import numpy as np
 from peerwatch.errors import QueryError
 from peerwatch.model import BoolArray, Float64Array, Int64Array
 from peerwatch.query import kahan
-from peerwatch.query.functions.context import Argument, CallContext, Function, over_windows, ranges_of, scalar_of
+from peerwatch.query.functions.context import Argument, CallContext, Function, over_floats, ranges_of, scalar_of
 from peerwatch.query.value import Vector
 from peerwatch.query.window import Block
 
@@ -39,7 +39,7 @@ def _deriv(context: CallContext, args: Sequence[Argument]) -> Vector:
         slope, _ = _line(block, block.samples.times_ms[block.first])
         return slope, block.counts >= 2
 
-    return over_windows(context, ranges_of(args[0]), kernel)
+    return over_floats(context, ranges_of(args[0]), kernel)
 
 
 def _predict_linear(context: CallContext, args: Sequence[Argument]) -> Vector:
@@ -49,7 +49,7 @@ def _predict_linear(context: CallContext, args: Sequence[Argument]) -> Vector:
         slope, intercept = _line(block, block.steps_ms[None, :])
         return slope * ahead_s + intercept, block.counts >= 2
 
-    return over_windows(context, ranges_of(args[0]), kernel)
+    return over_floats(context, ranges_of(args[0]), kernel)
 
 
 def _double_exponential_smoothing(context: CallContext, args: Sequence[Argument]) -> Vector:
@@ -77,7 +77,7 @@ def _double_exponential_smoothing(context: CallContext, args: Sequence[Argument]
             level = np.where(live, new, level)
         return level, block.counts >= 2
 
-    return over_windows(context, ranges_of(args[0]), kernel)
+    return over_floats(context, ranges_of(args[0]), kernel)
 
 
 REGRESSION: dict[str, Function] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from peerwatch.model import Labels
-from peerwatch.query.functions.context import Argument, CallContext, Function, scalar_of, vector_of
+from peerwatch.query.functions.context import Argument, CallContext, Function, floats_of, scalar_of, vector_of
 from peerwatch.query.functions.elementwise import maximum, minimum
 from peerwatch.query.value import QuerySpan, Scalar, Value, Vector
 
@@ -27,8 +27,8 @@ def _vector(context: CallContext, args: Sequence[Argument]) -> Value:
 
 
 def _scalar(context: CallContext, args: Sequence[Argument]) -> Value:
-    """The only sample of each step; NaN where there is none or more than one."""
-    vector = vector_of(args[0])
+    """The only number of each step; NaN where there is none or more than one."""
+    vector = floats_of(args[0])
     alone = vector.present.sum(axis=0) == 1
     with np.errstate(invalid="ignore"):  # where it is not alone, infinities may meet
         total = np.where(vector.present, vector.values, -0.0).sum(axis=0)
@@ -39,7 +39,7 @@ def _timestamp(context: CallContext, args: Sequence[Argument]) -> Value:
     """The step's own time: samples that were computed have no other. (Bare selectors are answered by the evaluator.)"""
     vector = vector_of(args[0])
     times = np.broadcast_to(context.grid.times_ms / 1000.0, vector.values.shape)
-    return context.drop_names(vector.with_values(times))
+    return context.drop_names(vector.with_values(times, vector.present))
 
 
 SCALAR: dict[str, Function] = {

@@ -28,7 +28,7 @@ def _by_value(descending: bool) -> Function:
         vector = vector_of(args[0])
         if _is_in_vain(context):
             return vector
-        vector = compact(vector)
+        vector = compact(vector.floats)
         keys = vector.values[:, 0]
         return vector.take(np.argsort(-keys if descending else keys, kind="stable"))  # numpy puts NaN last either way
 
