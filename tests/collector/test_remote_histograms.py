@@ -16,7 +16,7 @@ from peerwatch.wire import remote_pb2 as pb
 from tests.collector.kit import EPOCH
 from tests.collector.test_remote_write import V1, V2, WRITTEN, Writer
 from tests.model.native import MARKER, Native, bits, series_set, told
-from tests.wire.remote_kit import histogram, request_v1, series_v1, snappy
+from tests.wire.remote_kit import SentNative, request_v1, request_v2, snappy
 
 HISTOGRAMS_WRITTEN = "x-prometheus-remote-write-histograms-written"
 H = Labels.of(__name__="h", instance="a", job="j")
@@ -38,19 +38,9 @@ def writer(tmp_path: Path) -> Writer:
     return Writer(tmp_path)
 
 
-def request(*sent: tuple[Labels, Native, int], version: str = V1) -> bytes:
+def request(*sent: SentNative, version: str = V1) -> bytes:
     """Each histogram in a series of its own; in 2.0 all began at EPOCH - 5."""
-    if version == V1:
-        raws = [histogram(native, at).SerializeToString() for _, native, at in sent]
-        series = [series_v1(labels, [], histograms=[raw]) for (labels, _, _), raw in zip(sent, raws, strict=True)]
-        return snappy(pb.WriteV1(timeseries=[one.SerializeToString() for one in series]))
-    symbols: dict[str, int] = {"": 0}
-    rows = []
-    for labels, native, at in sent:
-        refs = [symbols.setdefault(word, len(symbols)) for pair in labels for word in pair]
-        raw = histogram(native, at, start_ms=EPOCH - 5).SerializeToString()
-        rows.append(pb.SeriesV2(labels_refs=refs, histograms=[raw]).SerializeToString())
-    return snappy(pb.WriteV2(symbols=list(symbols), timeseries=rows))
+    return request_v1(natives=sent) if version == V1 else request_v2(natives=sent, start_ms=EPOCH - 5)
 
 
 def found(writer: Writer) -> dict[Labels, dict[int, tuple[object, int]]]:
