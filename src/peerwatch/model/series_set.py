@@ -16,9 +16,11 @@ class SeriesSet:
     labels: S distinct label sets, sorted. times_ms: int64 [N], strictly increasing within a series.
     values: float64 [N], stale markers included. offsets: int64 [S + 1], offsets[0] = 0, offsets[S] = N.
     A series without a sample in the asked range may be present with an empty slice.
+    timelines: int64 [S], where the source knows it: series with the same number have the very same times.
     """
 
     labels: Sequence[Labels]
     times_ms: Int64Array
     values: Float64Array
     offsets: Int64Array
+    timelines: Int64Array | None = None

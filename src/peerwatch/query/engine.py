@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from peerwatch.errors import LimitError, ParseError, QueryError
 from peerwatch.model import Clock, SystemClock
@@ -17,6 +18,8 @@ from peerwatch.query.queryable import Queryable
 from peerwatch.query.result import Result, instant_result, range_result
 from peerwatch.query.span import check_durations
 from peerwatch.query.value import QuerySpan
+
+_USUAL_LENGTH = 1024  # of a query worth keeping: its tree takes some 20 bytes per character: 5 MB in all
 
 
 class Engine:
@@ -94,4 +97,12 @@ class Engine:
 
 
 def _parsed(query: str | Expr) -> tuple[Expr, str]:
-    return (parse(query), query) if isinstance(query, str) else (query, "")
+    if not isinstance(query, str):
+        return query, ""
+    return (_parse_again(query) if len(query) <= _USUAL_LENGTH else parse(query)), query
+
+
+@lru_cache(maxsize=256)
+def _parse_again(query: str) -> Expr:
+    """Dashboards ask the same again and again: a tree is frozen, so it is kept. The least recently used goes."""
+    return parse(query)

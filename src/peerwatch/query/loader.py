@@ -122,7 +122,7 @@ class Loader:
     ) -> tuple[Samples, Sequence[Labels]]:
         found = self._select(matchers, int(at_ms.min()) - lookback_ms + 1, int(at_ms.max()))
         self._budget.cells(len(found.labels), len(at_ms))
-        return Samples(found.times_ms, found.values, found.offsets), found.labels
+        return Samples(found.times_ms, found.values, found.offsets, found.timelines), found.labels
 
     def _newest(self, samples: Samples, at_ms: Int64Array, lookback_ms: int) -> Iterator[_Newest]:
         if len(samples.times_ms) == 0:
@@ -157,7 +157,7 @@ def without_stale(found: SeriesSet) -> Samples:
     """The samples less stale markers: ranges never see them."""
     stale = is_stale(found.values)
     if not stale.any():
-        return Samples(found.times_ms, found.values, found.offsets)
+        return Samples(found.times_ms, found.values, found.offsets, found.timelines)
     kept = ~stale
     counts = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
     return Samples(found.times_ms[kept], found.values[kept], counts[found.offsets])

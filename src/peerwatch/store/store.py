@@ -205,8 +205,10 @@ class Store:
     ) -> SeriesSet:
         """See Queryable."""
         start_ms = max(start_ms, self.horizon_ms)
-        rows = Rows(Wanted.of(*self._dictionary.find(matchers, start_ms, end_ms), start_ms, end_ms), max_samples)
-        with self._view.reading(start_ms, end_ms) as (heads, blocks):
+        ids, found = self._dictionary.find(matchers, start_ms, end_ms)
+        wanted = Wanted(ids, found.rank, found.labels, start_ms, end_ms)
+        rows = Rows(wanted, max_samples)
+        with self._view.reading(start_ms, end_ms, wanted.between()) as (heads, blocks):
             for block in blocks:
                 rows.add_block(block, self._damage)
             for series_ids, head in heads:
@@ -223,7 +225,7 @@ class Store:
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
         """Sorted label sets of the series that match and may have samples in the range."""
-        return sorted(self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1])
+        return list(self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1].labels)
 
     def metadata(self) -> dict[str, tuple[MetricType, str, str]]:
         """Type, help and unit by metric name."""

@@ -1,0 +1,142 @@
+"""Strip: runs of samples of many series that are copied to their places together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatch.model import BoolArray, Float64Array, Int64Array
+
+_LONG_RUN = 48  # samples per run from which copying run by run is cheaper than an index of every sample
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Timelines one after the other in `times`, cut to a range: line i is `times[at[i]:at[i] + counts[i]]`, and
+    `skipped[i]` of its ticks lie before the range."""
+
+    times: Int64Array
+    at: Int64Array
+    counts: Int64Array
+    skipped: Int64Array
+
+    @classmethod
+    def of(cls, timelines: list[Int64Array], start_ms: int, end_ms: int) -> Ticks:
+        """Each with times in strictly ascending order; it may be empty."""
+        times = timelines[0] if len(timelines) == 1 else np.concatenate(timelines)
+        counts = np.array([len(one) for one in timelines], np.int64)
+        at = np.cumsum(counts) - counts
+        skipped = np.zeros(len(counts), np.int64)
+        if len(times) and (times.min() < start_ms or times.max() > end_ms):
+            for line, one in enumerate(timelines):
+                low, high = int(one.searchsorted(start_ms)), int(one.searchsorted(end_ms, "right"))
+                skipped[line], counts[line] = low, max(0, high - low)
+        return cls(times, at + skipped, counts, skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Run i has the series of rank `ranks[i]`: `counts[i]` samples from `times_at[i]` and `values_at[i]` on."""
+
+    ranks: Int64Array
+    counts: Int64Array
+    times: Int64Array
+    times_at: Int64Array
+    values: Float64Array
+    values_at: Int64Array
+
+    @property
+    def firsts(self) -> Int64Array:
+        """When each run begins; none is empty."""
+        found: Int64Array = self.times[self.times_at]
+        return found
+
+    @property
+    def lasts(self) -> Int64Array:
+        """When each run ends."""
+        found: Int64Array = self.times[self.times_at + self.counts - 1]
+        return found
+
+    def copy_to(self, times: Int64Array, values: Float64Array, at: Int64Array) -> None:
+        """Put run i where `at[i]` points to."""
+        counts = self.counts
+        size = int(counts.sum())
+        if size >= _LONG_RUN * len(counts):
+            runs = zip(at.tolist(), counts.tolist(), self.times_at.tolist(), self.values_at.tolist(), strict=True)
+            for place, count, time_at, value_at in runs:
+                times[place : place + count] = self.times[time_at : time_at + count]
+                values[place : place + count] = self.values[value_at : value_at + count]
+            return
+        before = np.cumsum(counts) - counts
+        within = np.arange(size)
+        target = within + np.repeat(at - before, counts)
+        times[target] = self.times[within + np.repeat(self.times_at - before, counts)]
+        values[target] = self.values[within + np.repeat(self.values_at - before, counts)]
+
+    def run(self, at: int) -> tuple[Int64Array, Float64Array]:
+        """The samples of one run."""
+        count, first, place = int(self.counts[at]), int(self.times_at[at]), int(self.values_at[at])
+        return self.times[first : first + count], self.values[place : place + count]
+
+    def take(self, rows: Int64Array | BoolArray) -> Strip:
+        """Only some of the runs."""
+        places = (self.times_at[rows], self.values, self.values_at[rows])
+        return Strip(self.ranks[rows], self.counts[rows], self.times, *places)
+
+
+class StripBuilder:
+    """Makes one strip of matrices whose rows have their ticks in `ticks`. Owned by one read."""
+
+    def __init__(self, ticks: Ticks) -> None:
+        self._ticks = ticks
+        self._times: list[Int64Array] = [ticks.times]
+        self._values: list[Float64Array] = []
+        self._runs: list[tuple[Int64Array, Int64Array, Int64Array, Int64Array]] = []
+        self._held_times = len(ticks.times)
+        self.cells = 0
+        """Cells that are held so far."""
+
+    def add(self, ranks: Int64Array, lines: Int64Array, values: Float64Array, presence: BoolArray | None) -> int:
+        """Rows of a matrix, whose ticks are those of `lines`, none of them empty; how many samples that makes."""
+        ticks = self._ticks
+        skipped, counts, times_at = ticks.skipped[lines], ticks.counts[lines], ticks.at[lines]
+        left, right = int(skipped.min()), int((skipped + counts).max())
+        cells = values[:, left:right]
+        skipped = skipped - left
+        mask = None if presence is None else presence[:, left:right]
+        if mask is None or mask.all():
+            self._put(ranks, counts, times_at, cells.ravel(), np.arange(len(ranks)) * (right - left) + skipped)
+            return int(counts.sum())
+        columns = np.arange(right - left)
+        mask = mask & (columns >= skipped[:, None]) & (columns < (skipped + counts)[:, None])
+        places = np.clip((times_at - skipped)[:, None] + columns, 0, len(ticks.times) - 1)
+        return self._put_gappy(ranks, ticks.times[places[mask]], cells[mask], mask.sum(axis=1))
+
+    def _put_gappy(self, ranks: Int64Array, times: Int64Array, values: Float64Array, counts: Int64Array) -> int:
+        at = np.cumsum(counts) - counts
+        kept = np.flatnonzero(counts)
+        self._put(ranks[kept], counts[kept], self._held_times + at[kept], values, at[kept])
+        self._times.append(times)
+        self._held_times += len(times)
+        return len(values)
+
+    def _put(
+        self, ranks: Int64Array, counts: Int64Array, times_at: Int64Array, values: Float64Array, at: Int64Array
+    ) -> None:
+        self._runs.append((ranks, counts, times_at, self.cells + at))
+        self._values.append(values)
+        self.cells += len(values)
+
+    def strip(self) -> Strip:
+        """What was added."""
+        ranks, counts, times_at, values_at = (_joined(list(column)) for column in zip(*self._runs, strict=True))
+        return Strip(ranks, counts, _joined(self._times), times_at, _joined_values(self._values), values_at)
+
+
+def _joined(parts: list[Int64Array]) -> Int64Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _joined_values(parts: list[Float64Array]) -> Float64Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
