@@ -12,6 +12,7 @@ from peerwatch.query.ast import Expr, ValueType, value_type
 from peerwatch.query.evaluate import Evaluation
 from peerwatch.query.limits import Budget, Cancellation
 from peerwatch.query.loader import Loader
+from peerwatch.query.narrow import narrowed
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.parser import parse
 from peerwatch.query.queryable import Queryable
@@ -49,11 +50,11 @@ class Engine:
         cancelled: Cancellation | None = None,
     ) -> Result:
         """The answer at one time. Raises ParseError, LimitError, CancelledQueryError or QueryError."""
-        expr, text = _parsed(query)
+        expr, narrow, text = _parsed(query)
         span = QuerySpan(time_ms, time_ms)
         check_durations(expr, span)
         evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
-        value = instant_result(evaluation.run(expr), time_ms)
+        value = instant_result(evaluation.run(narrow), time_ms)
         return Result(value, *notes.render(text), loader.samples)
 
     def range(
@@ -68,7 +69,7 @@ class Engine:
         cancelled: Cancellation | None = None,
     ) -> Result:
         """The answer at start, start + step, … up to end. Raises as `instant`; also for too many steps."""
-        expr, text = _parsed(query)
+        expr, narrow, text = _parsed(query)
         found = value_type(expr)
         if found not in (ValueType.SCALAR, ValueType.VECTOR):
             message = f'invalid expression type "{found.value}" for range query, must be Scalar or instant Vector'
@@ -81,7 +82,7 @@ class Engine:
             raise LimitError(f"{span.grid.count - 1} steps per series, limit {limit}: use a longer step")
         check_durations(expr, span)
         evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
-        value = range_result(evaluation.run(expr), span)
+        value = range_result(evaluation.run(narrow), span)
         return Result(value, *notes.render(text), loader.samples)
 
     def _evaluation(
@@ -96,13 +97,20 @@ class Engine:
         return Evaluation(loader, options, budget, notes, span), loader, notes
 
 
-def _parsed(query: str | Expr) -> tuple[Expr, str]:
+def _parsed(query: str | Expr) -> tuple[Expr, Expr, str]:
+    """(tree, what to evaluate, text)."""
     if not isinstance(query, str):
-        return query, ""
-    return (_parse_again(query) if len(query) <= _USUAL_LENGTH else parse(query)), query
+        return query, narrowed(query), ""
+    trees = _parse_again(query) if len(query) <= _USUAL_LENGTH else _parse(query)
+    return (*trees, query)
+
+
+def _parse(query: str) -> tuple[Expr, Expr]:
+    expr = parse(query)
+    return expr, narrowed(expr)
 
 
 @lru_cache(maxsize=256)
-def _parse_again(query: str) -> Expr:
-    """Dashboards ask the same again and again: a tree is frozen, so it is kept. The least recently used goes."""
-    return parse(query)
+def _parse_again(query: str) -> tuple[Expr, Expr]:
+    """Dashboards ask the same again and again: trees are frozen, so they are kept. The least recently used goes."""
+    return _parse(query)
