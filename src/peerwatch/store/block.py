@@ -16,7 +16,7 @@ from peerwatch.store.block_writer import CHUNK_TIMELINES, ROW_BITS
 from peerwatch.store.disk import Disk, DiskFile
 from peerwatch.store.footer import END_BYTES, MAGIC, Footer, block_name, decode_footer, footer_size, unseal
 from peerwatch.store.packing import unpack_ints
-from peerwatch.store.page_cache import BlockCaches, Columns, NarrowColumns, narrowed, widened
+from peerwatch.store.page_cache import BlockCaches, Columns, NarrowColumns, Page, narrowed, widened
 from peerwatch.store.provenance import (
     ProvenanceColumns,
     RunRoot,
@@ -27,7 +27,6 @@ from peerwatch.store.provenance import (
 from peerwatch.store.tile import Tile, decode_tile
 
 _ROW_MASK = (1 << ROW_BITS) - 1
-_FEW_ROWS = 8
 
 
 class Block:
@@ -182,19 +181,12 @@ class OpenBlock:
         return tuple(np.split(together, ends[:-1]))
 
     def tile(self, tile: int, rows: Int64Array | None = None) -> Tile:
-        """A tile, or some rows of it. Not to be written to: a few rows are kept, and handed out again."""
-        if rows is None or len(rows) > _FEW_ROWS:
-            return self._tile(tile, rows)
-
-        def load() -> NarrowColumns:
-            found = self._tile(tile, rows)
-            return (found.values,) if found.presence is None else (found.values, found.presence)
-
-        values, *presence = self._caches.rows.get((self._number, rows.tobytes().hex(), tile), load)
-        return Tile(values, presence[0] if presence else None)
-
-    def _tile(self, tile: int, rows: Int64Array | None) -> Tile:
+        """A tile, or some rows of it."""
         return decode_tile(self._chunk(self._directory("tiles", 1)[0], tile), rows)
+
+    def kept(self, name: str, load: Callable[[], Page]) -> Page:
+        """What `load` makes of this block's samples. Not to be written to: it is kept, and handed out again."""
+        return self._caches.rows.get((self._number, name, 0), load)
 
     # ---- beside the samples
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peerwatch.errors import CorruptionError, LimitError
 from peerwatch.model import BoolArray, Float64Array, Int64Array, Labels, SeriesSet
@@ -18,6 +20,8 @@ from peerwatch.store.head import HeadView
 from peerwatch.store.strip import Strip, StripBuilder, Ticks
 
 _FEW_SAMPLES = 32
+_FEW_SERIES = 64
+_FOREVER_MS = 1 << 62
 _APART = 1 << 40  # more ticks than a block has
 _STRIP_CELLS = 1 << 16  # copied together: enough to pay for the calls, and what they need on the side stays in a cache
 
@@ -55,15 +59,16 @@ class Rows:
         self._held = 0
         self._strips: list[Strip] = []
         self._merged = False
+        self._name = wanted.ids.tobytes().hex() if len(wanted.ids) <= _FEW_SERIES else ""
 
     def _count(self, samples: int) -> None:
         self._held += samples
         if self._max is not None and self._held > self._max:
             raise LimitError(f"the query reads more than {self._max} samples; narrow its selectors or its range")
 
-    def _keep(self, builder: StripBuilder) -> None:
-        if builder.cells:
-            self._strips.append(builder.strip())
+    def _keep(self, strip: Strip) -> None:
+        self._count(int(strip.counts.sum()))
+        self._strips.append(strip)
 
     def add_head(self, series_ids: Int64Array, head: HeadView) -> None:
         """What a head has; copies, so the head may go on. Raises LimitError for a sample too many."""
@@ -78,47 +83,41 @@ class Rows:
         values = np.ascontiguousarray(columns.values[:, rows].T)
         presence = None if columns.presence is None else columns.presence[:, rows].T
         builder = StripBuilder(ticks)
-        self._count(builder.add(ranks, np.zeros(len(rows), np.int64), values, presence))
-        self._keep(builder)
+        builder.add(ranks, np.zeros(len(rows), np.int64), values, presence)
+        if builder.cells:
+            self._keep(builder.strip())
 
     def add_block(self, block: Block, damage: Damage) -> None:
         """What a block has. A damaged tile is left out, counted and logged; the rest of the block is read.
 
         Raises LimitError for a sample too many.
         """
+        wanted = self.wanted
         with block.opened() as opened:
-            positions, slots, lines = opened.find(self.wanted.ids)
-            if not len(slots):
-                return
-            ticks, lines = self._ticks(opened, lines, damage)
-            order = np.argsort(slots)  # by tile, then by row
-            order = order[ticks.counts[lines[order]] > 0]
-            tiles, rows = split_slots(slots[order])
-            lines, ranks = lines[order], self.wanted.rank[positions[order]]
-            cuts = [0, *(np.flatnonzero(tiles[1:] != tiles[:-1]) + 1).tolist(), len(order)]
-            builder = StripBuilder(ticks)
-            for low, high in pairwise(cuts):
-                if low == high:
-                    continue
-                try:
-                    tile = opened.tile(int(tiles[low]), rows[low:high])
-                except CorruptionError as error:
-                    damage.note("samples unreadable", str(error))
-                    continue
-                self._count(builder.add(ranks[low:high], lines[low:high], tile.values, tile.presence))
-                if builder.cells >= _STRIP_CELLS:
-                    self._keep(builder)
-                    builder = StripBuilder(ticks)
-            self._keep(builder)
+            narrow = self._narrow(opened)
+            for strip in self._wide(opened, damage) if narrow is None else narrow:
+                self._keep(strip.ranked(wanted.rank))
 
-    def _ticks(self, opened: OpenBlock, lines: Int64Array, damage: Damage) -> tuple[Ticks, Int64Array]:
-        """(ticks within the asked range, for each row which of them); of a damaged timeline there are none."""
-        distinct, which = np.unique(lines, return_inverse=True)
+    def _wide(self, opened: OpenBlock, damage: Damage) -> Iterator[Strip]:
+        wanted = self.wanted
+        return read_strips(opened, wanted.ids, (wanted.start_ms, wanted.end_ms), damage)
+
+    def _narrow(self, opened: OpenBlock) -> list[Strip] | None:
+        """What a dashboard asks for at every refresh: few series, which are kept as they are in the block.
+
+        None for many series, and for those of which something is damaged.
+        """
+        ids = self.wanted.ids
+        if len(ids) > _FEW_SERIES:
+            return None
         try:
-            timelines = opened.timelines(distinct.tolist())
+            columns = opened.kept(self._name, lambda: _whole(opened, ids))
         except CorruptionError:
-            timelines = [_readable(opened, line, damage) for line in distinct.tolist()]
-        return Ticks.of(timelines, self.wanted.start_ms, self.wanted.end_ms), which
+            return None
+        if not columns:
+            return []
+        strip = Strip(*columns).between(self.wanted.start_ms, self.wanted.end_ms)
+        return [strip] if len(strip.ranks) else []
 
     def to_series_set(self) -> SeriesSet:
         """All runs as one set: sorted, each cell once, series without samples left out."""
@@ -185,6 +184,56 @@ class Rows:
             length = np.array([len(times)], np.int64)
             strips.append(Strip(np.array([rank], np.int64), length, times, start, values, start))
         self._strips, self._merged = strips, True
+
+
+def _whole(opened: OpenBlock, ids: Int64Array) -> tuple[NDArray[Any], ...]:
+    """The columns of one strip of everything that a block has of these series. Raises CorruptionError."""
+    for strip in read_strips(opened, ids, (-_FOREVER_MS, _FOREVER_MS), None):
+        columns = strip.ranks, strip.counts, strip.times, strip.times_at, strip.values, strip.values_at
+        return tuple(column if column.base is None else column.copy() for column in columns)
+    return ()
+
+
+def read_strips(
+    opened: OpenBlock, ids: Int64Array, range_ms: tuple[int, int], damage: Damage | None
+) -> Iterator[Strip]:
+    """What a block has of the series `ids`, ranked as they come: one strip of all, without `damage`, and
+    CorruptionError where something is damaged; otherwise strips of a handy size, and what is damaged is noted."""
+    positions, slots, lines = opened.find(ids)
+    if not len(slots):
+        return
+    distinct, lines = np.unique(lines, return_inverse=True)
+    ticks = Ticks.of(_timelines(opened, distinct.tolist(), damage), *range_ms)
+    order = np.argsort(slots)  # by tile, then by row
+    order = order[ticks.counts[lines[order]] > 0]
+    tiles, rows = split_slots(slots[order])
+    lines, positions = lines[order], positions[order]
+    cuts = [0, *(np.flatnonzero(tiles[1:] != tiles[:-1]) + 1).tolist(), len(order)]
+    builder = StripBuilder(ticks)
+    for low, high in pairwise(cuts if len(order) else []):
+        try:
+            tile = opened.tile(int(tiles[low]), rows[low:high])
+        except CorruptionError as error:
+            if damage is None:
+                raise
+            damage.note("samples unreadable", str(error))
+            continue
+        builder.add(positions[low:high], lines[low:high], tile.values, tile.presence)
+        if builder.cells >= _STRIP_CELLS and damage is not None:
+            yield builder.strip()
+            builder = StripBuilder(ticks)
+    if builder.cells:
+        yield builder.strip()
+
+
+def _timelines(opened: OpenBlock, lines: list[int], damage: Damage | None) -> list[Int64Array]:
+    """Their ticks; none of a damaged one."""
+    try:
+        return opened.timelines(lines)
+    except CorruptionError:
+        if damage is None:
+            raise
+        return [_readable(opened, line, damage) for line in lines]
 
 
 def _readable(opened: OpenBlock, line: int, damage: Damage) -> Int64Array:

@@ -24,15 +24,24 @@ class Ticks:
     @classmethod
     def of(cls, timelines: list[Int64Array], start_ms: int, end_ms: int) -> Ticks:
         """Each with times in strictly ascending order; it may be empty."""
-        times = timelines[0] if len(timelines) == 1 else np.concatenate(timelines)
+        times = _joined(timelines)
         counts = np.array([len(one) for one in timelines], np.int64)
         at = np.cumsum(counts) - counts
-        skipped = np.zeros(len(counts), np.int64)
-        if len(times) and (times.min() < start_ms or times.max() > end_ms):
-            for line, one in enumerate(timelines):
-                low, high = int(one.searchsorted(start_ms)), int(one.searchsorted(end_ms, "right"))
-                skipped[line], counts[line] = low, max(0, high - low)
+        skipped, counts = _cut(times, at, counts, start_ms, end_ms)
         return cls(times, at + skipped, counts, skipped)
+
+
+def _cut(
+    times: Int64Array, at: Int64Array, counts: Int64Array, start_ms: int, end_ms: int
+) -> tuple[Int64Array, Int64Array]:
+    """(ticks before the range, ticks within it) of each of the runs that begin `at`."""
+    if not len(times) or (times.min() >= start_ms and times.max() <= end_ms):
+        return np.zeros(len(counts), np.int64), counts
+    sums = np.zeros((2, len(times) + 1), np.int64)
+    np.cumsum(times < start_ms, out=sums[0, 1:])
+    np.cumsum(times <= end_ms, out=sums[1, 1:])
+    before, until = sums[:, at + counts] - sums[:, at]
+    return before, until - before
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +83,23 @@ class Strip:
         times[target] = self.times[within + np.repeat(self.times_at - before, counts)]
         values[target] = self.values[within + np.repeat(self.values_at - before, counts)]
 
+    def between(self, start_ms: int, end_ms: int) -> Strip:
+        """Only the samples in [start_ms, end_ms]; runs that have none are left out."""
+        skipped, counts = _cut(self.times, self.times_at, self.counts, start_ms, end_ms)
+        if counts is self.counts:
+            return self
+        places = (self.times, self.times_at + skipped, self.values, self.values_at + skipped)
+        return Strip(self.ranks, counts, *places).take(counts > 0)
+
     def run(self, at: int) -> tuple[Int64Array, Float64Array]:
         """The samples of one run."""
         count, first, place = int(self.counts[at]), int(self.times_at[at]), int(self.values_at[at])
         return self.times[first : first + count], self.values[place : place + count]
+
+    def ranked(self, rank: Int64Array) -> Strip:
+        """The same runs; what was number i becomes rank[i]."""
+        places = (self.times, self.times_at, self.values, self.values_at)
+        return Strip(rank[self.ranks], self.counts, *places)
 
     def take(self, rows: Int64Array | BoolArray) -> Strip:
         """Only some of the runs."""
@@ -97,8 +119,8 @@ class StripBuilder:
         self.cells = 0
         """Cells that are held so far."""
 
-    def add(self, ranks: Int64Array, lines: Int64Array, values: Float64Array, presence: BoolArray | None) -> int:
-        """Rows of a matrix, whose ticks are those of `lines`, none of them empty; how many samples that makes."""
+    def add(self, ranks: Int64Array, lines: Int64Array, values: Float64Array, presence: BoolArray | None) -> None:
+        """Rows of a matrix, whose ticks are those of `lines`, none of them empty."""
         ticks = self._ticks
         skipped, counts, times_at = ticks.skipped[lines], ticks.counts[lines], ticks.at[lines]
         left, right = int(skipped.min()), int((skipped + counts).max())
@@ -107,19 +129,18 @@ class StripBuilder:
         mask = None if presence is None else presence[:, left:right]
         if mask is None or mask.all():
             self._put(ranks, counts, times_at, cells.ravel(), np.arange(len(ranks)) * (right - left) + skipped)
-            return int(counts.sum())
+            return
         columns = np.arange(right - left)
         mask = mask & (columns >= skipped[:, None]) & (columns < (skipped + counts)[:, None])
         places = np.clip((times_at - skipped)[:, None] + columns, 0, len(ticks.times) - 1)
-        return self._put_gappy(ranks, ticks.times[places[mask]], cells[mask], mask.sum(axis=1))
+        self._put_gappy(ranks, ticks.times[places[mask]], cells[mask], mask.sum(axis=1))
 
-    def _put_gappy(self, ranks: Int64Array, times: Int64Array, values: Float64Array, counts: Int64Array) -> int:
+    def _put_gappy(self, ranks: Int64Array, times: Int64Array, values: Float64Array, counts: Int64Array) -> None:
         at = np.cumsum(counts) - counts
         kept = np.flatnonzero(counts)
         self._put(ranks[kept], counts[kept], self._held_times + at[kept], values, at[kept])
         self._times.append(times)
         self._held_times += len(times)
-        return len(values)
 
     def _put(
         self, ranks: Int64Array, counts: Int64Array, times_at: Int64Array, values: Float64Array, at: Int64Array
@@ -129,7 +150,7 @@ class StripBuilder:
         self.cells += len(values)
 
     def strip(self) -> Strip:
-        """What was added."""
+        """What was added, which is something."""
         ranks, counts, times_at, values_at = (_joined(list(column)) for column in zip(*self._runs, strict=True))
         return Strip(ranks, counts, _joined(self._times), times_at, _joined_values(self._values), values_at)
 
