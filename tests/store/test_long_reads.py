@@ -62,10 +62,10 @@ def _same_times(found: SeriesSet) -> None:
         assert leaders.setdefault(timeline, times) == times
 
 
-@pytest.mark.parametrize("long_run", [1, 10_000])
-def test_long_reads_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_run: int) -> None:
+@pytest.mark.parametrize("widths", [0, 10_000])
+def test_long_reads_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: int) -> None:
     """Whichever way runs are copied, before and after compaction, of all series or of one."""
-    monkeypatch.setattr("peerwatch.store.strip._LONG_RUN", long_run)
+    monkeypatch.setattr("peerwatch.store.strip._MANY_WIDTHS", widths)
     store, model = _filled(tmp_path)
     for _ in range(2):
         for start_ms, end_ms in (

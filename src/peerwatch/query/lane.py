@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
 
@@ -14,7 +13,8 @@ from peerwatch.query.limits import QueryTimeoutError
 from peerwatch.query.parameters import Form, instant_request, range_request, series_request
 from peerwatch.query.prometheus import PrometheusApi, error_of
 from peerwatch.query.render import failure
-from peerwatch.query.turns import LONG_S, MAX_CONCURRENT, Turns
+from peerwatch.query.threads import Threads
+from peerwatch.query.turns import LONG_S, Turns
 from peerwatch.serve.fast_lane import Answerer, Leave, Respond
 from peerwatch.serve.question import Question
 from peerwatch.telemetry import get_logger
@@ -36,7 +36,7 @@ class QueryLane:
         self._api = api
         self._turns = turns
         self._wait_s = api.engine.options.limits.timeout_s
-        self._threads = ThreadPoolExecutor(MAX_CONCURRENT, "query")
+        self._threads = Threads("query")
 
     def answerers(self, prefix: str = "/api/v1") -> dict[str, Answerer]:
         """What is answered, by path."""
@@ -51,7 +51,7 @@ class QueryLane:
 
     def close(self) -> None:
         """Wait for what still runs; call when no question can come any more."""
-        self._threads.shutdown()
+        self._threads.close()
 
     def _take(self, prepare: Prepare, question: Question, body: bytes, respond: Respond) -> Leave:
         form = body if question.method == "POST" else b""
@@ -63,7 +63,7 @@ class QueryLane:
 class _Run:
     """One question on its way to its answer. Owned by its connection; all but `_work` runs in the event loop."""
 
-    def __init__(self, answer: Callable[[_Run], _Answer], respond: Respond, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, answer: Callable[[_Run], _Answer], respond: Respond, threads: Threads) -> None:
         self._answer = answer
         self._respond = respond
         self._threads = threads
@@ -90,14 +90,18 @@ class _Run:
     def _go(self) -> None:
         self._cancel_timer()
         self._timer = self._loop.call_later(LONG_S, self._settle)
-        self._threads.submit(self._work)
+        self._threads.run(self._work)
 
     def _settle(self) -> None:
         self._turn.settle()
 
     def _work(self) -> None:
         answer = self._answer(self)
-        self._loop.call_soon_threadsafe(self._finish, answer)
+        self._loop.call_soon_threadsafe(self._worked, answer)
+
+    def _worked(self, answer: _Answer) -> None:
+        self._threads.done()
+        self._finish(answer)
 
     def _finish(self, answer: _Answer) -> None:
         self._end()

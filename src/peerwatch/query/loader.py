@@ -12,7 +12,7 @@ from peerwatch.model import BoolArray, Int64Array, Labels, Matcher, SeriesSet, i
 from peerwatch.query.limits import Budget
 from peerwatch.query.queryable import Queryable
 from peerwatch.query.value import Vector
-from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_until, group_by_times
+from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_until, group_by_times, groups_among
 
 
 class Loader:
@@ -135,7 +135,7 @@ class Loader:
         for at in range(0, len(order), height):
             self._budget.check()
             rows = order[at : at + height]
-            groups, member = np.unique(group_of[rows], return_inverse=True)
+            groups, member = groups_among(group_of[rows])
             within = count_until(samples, leaders[groups], at_ms) - 1
             leader_at = np.clip(within + samples.offsets[leaders[groups]][:, None], 0, last)
             fresh = (within >= 0) & (samples.times_ms[leader_at] > at_ms - lookback_ms)

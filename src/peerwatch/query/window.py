@@ -78,6 +78,14 @@ def _group_one_by_one(samples: Samples) -> tuple[Int64Array, Int64Array]:
     return group_of, np.unique(group_of, return_index=True)[1]
 
 
+def groups_among(group_of: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(the groups of some series, ascending; for each series which of them)."""
+    if len(group_of) == 1:
+        return group_of, np.zeros(1, np.int64)
+    groups, member = np.unique(group_of, return_inverse=True)
+    return groups, member.astype(np.int64)
+
+
 def count_until(samples: Samples, rows: Int64Array, at_ms: Int64Array) -> Int64Array:
     """int64 [rows, T]: how many samples of each series have a time <= at_ms[t]."""
     times, offsets = samples.times_ms, samples.offsets
@@ -214,7 +222,7 @@ class RangeVector:
             yield self._block(order[at : at + height], group_of, leaders)
 
     def _block(self, rows: Int64Array, group_of: Int64Array, leaders: Int64Array) -> Block:
-        groups, member = np.unique(group_of[rows], return_inverse=True)
+        groups, member = groups_among(group_of[rows])
         chosen = leaders[groups]
         low = count_until(self.samples, chosen, self.ends_ms - self.range_ms - self.before_ms)
         high = count_until(self.samples, chosen, self.ends_ms + self.after_ms)
@@ -223,7 +231,7 @@ class RangeVector:
             self.samples,
             rows,
             offsets[rows],
-            member.astype(np.int64),
+            member,
             offsets[chosen],
             chosen,
             low,

@@ -20,7 +20,9 @@ from peerwatch.store.head import HeadView
 from peerwatch.store.strip import Strip, StripBuilder, Ticks
 
 _FEW_SAMPLES = 32
-_FEW_SERIES = 64
+_FEW_SERIES = 256
+_MOST_BYTES = 1 << 20  # of one block, to be kept
+_TOO_LARGE: Int64Array = np.zeros(1, np.int64)
 _FOREVER_MS = 1 << 62
 _APART = 1 << 40  # more ticks than a block has
 _STRIP_CELLS = 1 << 16  # copied together: enough to pay for the calls, and what they need on the side stays in a cache
@@ -114,8 +116,8 @@ class Rows:
             columns = opened.kept(self._name, lambda: _whole(opened, ids))
         except CorruptionError:
             return None
-        if not columns:
-            return []
+        if len(columns) <= 1:
+            return [] if not columns else None
         strip = Strip(*columns).between(self.wanted.start_ms, self.wanted.end_ms)
         return [strip] if len(strip.ranks) else []
 
@@ -123,6 +125,8 @@ class Rows:
         """All runs as one set: sorted, each cell once, series without samples left out."""
         if not self._strips:
             return SeriesSet([], np.empty(0, np.int64), np.empty(0), np.zeros(1, np.int64))
+        if len(self._strips) == 1 and len(self._strips[0].ranks) == 1:
+            return self._single(self._strips[0])
         ranks, counts, order, clash = self._ordered()
         if clash.any():
             self._merge(np.unique(ranks[order][1:][clash]))
@@ -139,6 +143,11 @@ class Rows:
         offsets = np.concatenate((np.zeros(1, np.int64), ends[last]))
         labels = self._labels(ranks[order][last])
         return SeriesSet(labels, times, values, offsets, self._timelines(order, last, len(times)))
+
+    def _single(self, strip: Strip) -> SeriesSet:
+        times, values = strip.run(0)
+        offsets = np.array([0, len(times)], np.int64)
+        return SeriesSet(self._labels(strip.ranks), times.copy(), values.copy(), offsets)
 
     def _labels(self, ranks: Int64Array) -> list[Labels]:
         labels = self.wanted.labels
@@ -187,9 +196,12 @@ class Rows:
 
 
 def _whole(opened: OpenBlock, ids: Int64Array) -> tuple[NDArray[Any], ...]:
-    """The columns of one strip of everything that a block has of these series. Raises CorruptionError."""
+    """The columns of one strip of everything that a block has of these series; none, when it has none of them; one
+    that only says so, when that is too much to be kept. Raises CorruptionError."""
     for strip in read_strips(opened, ids, (-_FOREVER_MS, _FOREVER_MS), None):
         columns = strip.ranks, strip.counts, strip.times, strip.times_at, strip.values, strip.values_at
+        if strip.times.nbytes + strip.values.nbytes > _MOST_BYTES:
+            return (_TOO_LARGE,)
         return tuple(column if column.base is None else column.copy() for column in columns)
     return ()
 

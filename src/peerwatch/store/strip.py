@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peerwatch.model import BoolArray, Float64Array, Int64Array
 
-_LONG_RUN = 48  # samples per run from which copying run by run is cheaper than an index of every sample
+_MANY_WIDTHS = 8
+_Any = TypeVar("_Any", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,20 @@ class Strip:
     def copy_to(self, times: Int64Array, values: Float64Array, at: Int64Array) -> None:
         """Put run i where `at[i]` points to."""
         counts = self.counts
-        size = int(counts.sum())
-        if size >= _LONG_RUN * len(counts):
-            runs = zip(at.tolist(), counts.tolist(), self.times_at.tolist(), self.values_at.tolist(), strict=True)
-            for place, count, time_at, value_at in runs:
-                times[place : place + count] = self.times[time_at : time_at + count]
-                values[place : place + count] = self.values[value_at : value_at + count]
+        widths = np.unique(counts)
+        if len(widths) > _MANY_WIDTHS:
+            self._copy_each(times, values, at)
             return
+        for width in widths.tolist():  # one for most, another for those whose next tick was just beyond the range
+            runs = slice(None) if len(widths) == 1 else np.flatnonzero(counts == width)
+            _windows(times, width)[at[runs]] = _windows(self.times, width)[self.times_at[runs]]
+            _windows(values, width)[at[runs]] = _windows(self.values, width)[self.values_at[runs]]
+
+    def _copy_each(self, times: Int64Array, values: Float64Array, at: Int64Array) -> None:
+        """By an index of every sample."""
+        counts = self.counts
         before = np.cumsum(counts) - counts
-        within = np.arange(size)
+        within = np.arange(int(counts.sum()))
         target = within + np.repeat(at - before, counts)
         times[target] = self.times[within + np.repeat(self.times_at - before, counts)]
         values[target] = self.values[within + np.repeat(self.values_at - before, counts)]
@@ -153,6 +161,12 @@ class StripBuilder:
         """What was added, which is something."""
         ranks, counts, times_at, values_at = (_joined(list(column)) for column in zip(*self._runs, strict=True))
         return Strip(ranks, counts, _joined(self._times), times_at, _joined_values(self._values), values_at)
+
+
+def _windows(column: NDArray[_Any], width: int) -> NDArray[_Any]:
+    """Row i is `column[i : i + width]`, without copying: so runs are copied whole, not sample by sample."""
+    stride = column.itemsize
+    return np.ndarray((len(column) - width + 1, width), column.dtype, column.data, strides=(stride, stride))
 
 
 def _joined(parts: list[Int64Array]) -> Int64Array:
