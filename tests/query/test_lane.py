@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -192,6 +193,24 @@ def test_off_loopback_a_credential_is_needed(tmp_path: Path) -> None:
     hub.tell(story)
     assert [status for status, _, _ in told] == [401, 401, 200]
     assert hub.behind == 0
+
+
+def test_a_large_answer_is_compressed_for_who_asks(tmp_path: Path) -> None:
+    """In the lane and behind it, and for nobody else."""
+    hub, told = Hub(tmp_path), []
+    line = b"GET /api/v1/query_range?query=time()&start=0&end=5000&step=5"
+
+    async def story(port: int) -> None:
+        accepted = [b"", b"accept-encoding: identity\r\n", b"accept-encoding: gzip\r\n"]
+        for fields in (HERE, HERE + b"x-unknown: 1\r\n"):
+            told.extend([await ask(port, line, fields + one) for one in accepted])
+
+    hub.tell(story)
+    plain = told[0][2]
+    for _, head, body in told[2::3]:
+        assert b"content-encoding: gzip" in head and b"vary: accept-encoding" in head
+        assert gzip.decompress(body) == plain
+    assert all(body == plain and b"encoding" not in head for at, (_, head, body) in enumerate(told) if at % 3 != 2)
 
 
 def slow_hub(folder: Path, timeout_s: float = 5.0, turns: int = 20) -> tuple[Hub, Slow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 import anyio
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from peerwatch.errors import PeerwatchError
+from peerwatch.query.encoding import Encoded, encoded
 from peerwatch.query.limits import Cancellation, QueryTimeoutError
 from peerwatch.query.parameters import BadParameterError, Form
 from peerwatch.query.prometheus import error_of
@@ -24,6 +26,7 @@ MAX_FORM_BYTES = 2 << 20
 QUEUE_TIMEOUT = "query timed out in query queue"
 Work = Callable[[Cancellation], bytes]
 Handler = Callable[[Form, Request], Work]
+_Outcome = TypeVar("_Outcome")
 
 
 class Endpoint:
@@ -42,14 +45,15 @@ class Endpoint:
         async def respond(request: Request) -> Response:
             try:
                 form = await read_form(request)
-                return json_response(await self.run(handler(form, request), request))
+                work, accepted = handler(form, request), request.headers.get("accept-encoding", "")
+                return json_response(await self.run(lambda gone: encoded(work(gone), accepted), request))
             except PeerwatchError as error:
                 status, kind = error_of(error)
-                return json_response(failure(kind, str(error)), status)
+                return json_response(Encoded(failure(kind, str(error))), status)
 
         return respond
 
-    async def run(self, work: Work, request: Request) -> bytes:
+    async def run(self, work: Callable[[Cancellation], _Outcome], request: Request) -> _Outcome:
         """The outcome of `work` in a thread of its own. Raises what it raises, and QueryTimeoutError in the queue."""
         come = anyio.Event()
         turn = self._turns.ask(come.set)
@@ -63,10 +67,10 @@ class Endpoint:
             turn.give_back()
 
 
-async def _watched(work: Work, request: Request, turn: Turn) -> bytes:
+async def _watched(work: Callable[[Cancellation], _Outcome], request: Request, turn: Turn) -> _Outcome:
     """Run in a thread; tell it when the client is gone or we are cancelled."""
     gone = threading.Event()
-    outcome: bytes | PeerwatchError = b""
+    outcome: _Outcome | PeerwatchError
 
     async def watch() -> None:
         try:
@@ -125,6 +129,6 @@ def _decoded(text: bytes) -> dict[str, list[str]]:
         raise BadParameterError(f"error parsing form values: {error}") from error
 
 
-def json_response(body: bytes, status: int = 200) -> Response:
+def json_response(answer: Encoded, status: int = 200) -> Response:
     """An answer in JSON."""
-    return Response(body, status, media_type="application/json")
+    return Response(answer.body, status, dict(answer.headers), "application/json")

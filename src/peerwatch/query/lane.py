@@ -8,6 +8,7 @@ from email.utils import formatdate
 from functools import partial
 
 from peerwatch.errors import PeerwatchError
+from peerwatch.query.encoding import Encoded, encoded
 from peerwatch.query.endpoint import QUEUE_TIMEOUT, Work, form_of
 from peerwatch.query.limits import QueryTimeoutError
 from peerwatch.query.parameters import Form, instant_request, range_request, series_request
@@ -20,7 +21,7 @@ from peerwatch.serve.question import Question
 from peerwatch.telemetry import get_logger
 
 Prepare = Callable[[Form], Work]
-_Answer = tuple[int, bytes]
+_Answer = tuple[int, Encoded]
 
 _log = get_logger("query.lane")
 
@@ -55,7 +56,8 @@ class QueryLane:
 
     def _take(self, prepare: Prepare, question: Question, body: bytes, respond: Respond) -> Leave:
         form = body if question.method == "POST" else b""
-        run = _Run(partial(_answer, prepare, question.query, form), respond, self._threads)
+        accepted = question.accept_encoding.decode("latin-1")
+        run = _Run(partial(_answer, prepare, question.query, form, accepted), respond, self._threads)
         run.wait(self._turns, self._wait_s)
         return run.leave
 
@@ -105,9 +107,9 @@ class _Run:
 
     def _finish(self, answer: _Answer) -> None:
         self._end()
-        status, body = answer
-        date = formatdate(usegmt=True).encode()
-        self._respond(status, b"content-type: application/json\r\ndate: %b\r\n" % date, body)
+        status, content = answer
+        fields = [("content-type", "application/json"), ("date", formatdate(usegmt=True)), *content.headers]
+        self._respond(status, "".join(f"{name}: {value}\r\n" for name, value in fields).encode(), content.body)
 
     def _give_up(self) -> None:
         self._finish(_failed(QueryTimeoutError(QUEUE_TIMEOUT)))
@@ -122,16 +124,16 @@ class _Run:
             self._timer = None
 
 
-def _answer(prepare: Prepare, query: bytes, body: bytes, cancelled: _Run) -> _Answer:
+def _answer(prepare: Prepare, query: bytes, body: bytes, accepted: str, cancelled: _Run) -> _Answer:
     try:
-        return 200, prepare(form_of(query, body))(cancelled)
+        return 200, encoded(prepare(form_of(query, body))(cancelled), accepted)
     except PeerwatchError as error:
         return _failed(error)
     except Exception as error:  # a bug that one query brings out must not leave its client without an answer
         _log.exception("query failed")
-        return 500, failure("internal", f"internal error: {type(error).__name__}")
+        return 500, Encoded(failure("internal", f"internal error: {type(error).__name__}"))
 
 
 def _failed(error: PeerwatchError) -> _Answer:
     status, kind = error_of(error)
-    return status, failure(kind, str(error))
+    return status, Encoded(failure(kind, str(error)))
