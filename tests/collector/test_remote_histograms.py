@@ -139,6 +139,30 @@ def test_places_are_found_again_after_hours(writer: Writer) -> None:
     assert len(found(writer)[H]) == 5
 
 
+def test_what_came_bucket_by_bucket_comes_together_within_an_hour(writer: Writer) -> None:
+    """Late buckets are groups of their own until then; nothing is lost on the way."""
+    grown = [
+        Native(3, 0, float(count), 1.0, buckets=tuple((KEY_BIAS + at, 1.0) for at in range(count)))
+        for count in range(1, 11)
+    ]
+    later = EPOCH + 3_600_000
+
+    async def story(client: httpx.AsyncClient) -> list[httpx.Response]:
+        async def send(native: Native, at: int) -> httpx.Response:
+            body = request((H, native, at))
+            return await client.post("/api/v1/write", content=body, headers={"content-type": V1})
+
+        answers = [await send(native, EPOCH + at) for at, native in enumerate(grown)]
+        writer.hub.clock.advance(3600)
+        return [*answers, *[await send(grown[-1], later + at) for at in range(3)]]
+
+    assert {answer.status_code for answer in writer.tell(story)} == {204}
+    assert [len(layout.series) for layout in writer.store.layouts()] == [4, *[1] * 9, 13]
+    whole = {EPOCH + at: (native.told, 0) for at, native in enumerate(grown)}
+    assert found(writer) == {H: whole | {later + at: (grown[-1].told, 0) for at in range(3)}}
+    assert writer.metric("series") == 13
+
+
 def test_a_number_s_start_is_stored_beside_it(tmp_path: Path) -> None:
     """As a part of its own; where there is no room for that, the number is stored all the same and the start told."""
     writer = Writer(tmp_path, max_series=3)
