@@ -24,7 +24,7 @@ from peerwatch.store.provenance import (
     decode_provenance,
     decode_run_roots,
 )
-from peerwatch.store.tile import Tile, decode_tile
+from peerwatch.store.tile import Tile, decode_tile, decode_together
 
 _ROW_MASK = (1 << ROW_BITS) - 1
 
@@ -183,6 +183,11 @@ class OpenBlock:
     def tile(self, tile: int, rows: Int64Array | None = None) -> Tile:
         """A tile, or some rows of it."""
         return decode_tile(self._chunk(self._directory("tiles", 1)[0], tile), rows)
+
+    def tiles(self, wanted: Sequence[tuple[int, Int64Array]]) -> list[tuple[list[int], Tile]]:
+        """(numbers of some of `wanted`, their rows one below the other): some rows of several tiles."""
+        offsets = self._directory("tiles", 1)[0]
+        return decode_together([(self._chunk(offsets, tile), rows) for tile, rows in wanted])
 
     def kept(self, name: str, load: Callable[[], Page]) -> Page:
         """What `load` makes of this block's samples. Not to be written to: it is kept, and handed out again."""

@@ -18,6 +18,7 @@ from peerwatch.store.cells import merge_row
 from peerwatch.store.damage import Damage
 from peerwatch.store.head import HeadView
 from peerwatch.store.strip import Strip, StripBuilder, Ticks
+from peerwatch.store.tile import Tile
 
 _FEW_SAMPLES = 32
 _FEW_SERIES = 256
@@ -25,6 +26,7 @@ _MOST_BYTES = 1 << 20  # of one block, to be kept
 _TOO_LARGE: Int64Array = np.zeros(1, np.int64)
 _FOREVER_MS = 1 << 62
 _APART = 1 << 40  # more ticks than a block has
+_TILE_ROWS = 32  # of most tiles
 _STRIP_CELLS = 1 << 16  # copied together: enough to pay for the calls, and what they need on the side stays in a cache
 
 
@@ -215,27 +217,43 @@ def read_strips(
     if not len(slots):
         return
     distinct, lines = np.unique(lines, return_inverse=True)
-    ticks = Ticks.of(_timelines(opened, distinct.tolist(), damage), *range_ms)
+    timelines = _timelines(opened, distinct.tolist(), damage)
+    ticks = Ticks.of(timelines, *range_ms)
     order = np.argsort(slots)  # by tile, then by row
     order = order[ticks.counts[lines[order]] > 0]
     tiles, rows = split_slots(slots[order])
     lines, positions = lines[order], positions[order]
     cuts = [0, *(np.flatnonzero(tiles[1:] != tiles[:-1]) + 1).tolist(), len(order)]
+    wanted = [(int(tiles[low]), slice(low, high)) for low, high in pairwise(cuts if len(order) else [])]
+    together = max(1, _STRIP_CELLS // (_TILE_ROWS * max(map(len, timelines))))
     builder = StripBuilder(ticks)
-    for low, high in pairwise(cuts if len(order) else []):
-        try:
-            tile = opened.tile(int(tiles[low]), rows[low:high])
-        except CorruptionError as error:
-            if damage is None:
-                raise
-            damage.note("samples unreadable", str(error))
-            continue
-        builder.add(positions[low:high], lines[low:high], tile.values, tile.presence)
+    for at in range(0, len(wanted), together):
+        for tile, chosen in _decoded(opened, wanted[at : at + together], rows, damage):
+            builder.add(positions[chosen], lines[chosen], tile.values, tile.presence)
         if builder.cells >= _STRIP_CELLS and damage is not None:
             yield builder.strip()
             builder = StripBuilder(ticks)
     if builder.cells:
         yield builder.strip()
+
+
+def _decoded(
+    opened: OpenBlock, wanted: list[tuple[int, slice]], rows: Int64Array, damage: Damage | None
+) -> Iterator[tuple[Tile, Int64Array | slice]]:
+    """Rows of tiles, and which of all rows they are."""
+    try:
+        for numbers, tile in opened.tiles([(number, rows[part]) for number, part in wanted]):
+            parts = [wanted[number][1] for number in numbers]
+            one = parts[0]
+            yield tile, one if len(parts) == 1 else np.concatenate([np.arange(p.start, p.stop) for p in parts])
+    except CorruptionError as error:
+        if damage is None:
+            raise
+        if len(wanted) == 1:
+            damage.note("samples unreadable", str(error))
+            return
+        for single in wanted:  # the damaged one alone is left out
+            yield from _decoded(opened, [single], rows, damage)
 
 
 def _timelines(opened: OpenBlock, lines: list[int], damage: Damage | None) -> list[Int64Array]:
