@@ -87,6 +87,17 @@ def test_long_reads_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, w
     store.close()
 
 
+@pytest.mark.parametrize("name", ["_MOST_BYTES", "_FEW_SERIES", "_FEW_RUNS"])
+def test_what_is_kept_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Nor does how strips are put together."""
+    monkeypatch.setattr(f"peerwatch.store.selection.{name}", 0)
+    store, model = _filled(tmp_path)
+    for start_ms, end_ms in (EVERYTHING_MS, (BASE_MS + 20_000, BASE_MS + 3 * HOUR_MS)):
+        for _ in range(2):
+            assert cells_of(store.select(_ANY, start_ms, end_ms)) == between(model, start_ms, end_ms)
+    store.close()
+
+
 def test_series_of_a_target_share_their_timeline(tmp_path: Path) -> None:
     """Which saves comparing their times; where samples came twice nothing is said."""
     store, _ = _filled(tmp_path)

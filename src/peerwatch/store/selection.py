@@ -23,6 +23,7 @@ from peerwatch.store.tile import Tile
 _FEW_SAMPLES = 32
 _FEW_SERIES = 256
 _MOST_BYTES = 1 << 20  # of one block, to be kept
+_FEW_RUNS = 16  # of a strip
 _TOO_LARGE: Int64Array = np.zeros(1, np.int64)
 _FOREVER_MS = 1 << 62
 _APART = 1 << 40  # more ticks than a block has
@@ -120,14 +121,18 @@ class Rows:
             return None
         if len(columns) <= 1:
             return [] if not columns else None
-        strip = Strip(*columns).between(self.wanted.start_ms, self.wanted.end_ms)
+        strip, footer = Strip(*columns), opened.footer
+        if footer.first_ms < self.wanted.start_ms or footer.last_ms > self.wanted.end_ms:
+            strip = strip.between(self.wanted.start_ms, self.wanted.end_ms)
         return [strip] if len(strip.ranks) else []
 
     def to_series_set(self) -> SeriesSet:
         """All runs as one set: sorted, each cell once, series without samples left out."""
         if not self._strips:
             return SeriesSet([], np.empty(0, np.int64), np.empty(0), np.zeros(1, np.int64))
-        if len(self._strips) == 1 and len(self._strips[0].ranks) == 1:
+        if sum(len(strip.ranks) for strip in self._strips) < _FEW_RUNS * len(self._strips):
+            self._strips = [Strip.joined(self._strips)]
+        if len(self._strips[0].ranks) == 1:
             return self._single(self._strips[0])
         ranks, counts, order, clash = self._ordered()
         if clash.any():

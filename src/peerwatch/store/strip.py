@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -91,6 +92,21 @@ class Strip:
         times[target] = self.times[within + np.repeat(self.times_at - before, counts)]
         values[target] = self.values[within + np.repeat(self.values_at - before, counts)]
 
+    @classmethod
+    def joined(cls, strips: Sequence[Strip]) -> Strip:
+        """One strip of many: worth it where they have few runs each."""
+        runs = [len(one.ranks) for one in strips]
+        times_before = np.repeat(_starts([len(one.times) for one in strips]), runs)
+        values_before = np.repeat(_starts([len(one.values) for one in strips]), runs)
+        return cls(
+            np.concatenate([one.ranks for one in strips]),
+            np.concatenate([one.counts for one in strips]),
+            np.concatenate([one.times for one in strips]),
+            np.concatenate([one.times_at for one in strips]) + times_before,
+            np.concatenate([one.values for one in strips]),
+            np.concatenate([one.values_at for one in strips]) + values_before,
+        )
+
     def between(self, start_ms: int, end_ms: int) -> Strip:
         """Only the samples in [start_ms, end_ms]; runs that have none are left out."""
         skipped, counts = _cut(self.times, self.times_at, self.counts, start_ms, end_ms)
@@ -161,6 +177,12 @@ class StripBuilder:
         """What was added, which is something."""
         ranks, counts, times_at, values_at = (_joined(list(column)) for column in zip(*self._runs, strict=True))
         return Strip(ranks, counts, _joined(self._times), times_at, _joined_values(self._values), values_at)
+
+
+def _starts(lengths: list[int]) -> Int64Array:
+    """Where each of some columns begins when they are put together."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return ends - lengths
 
 
 def _windows(column: NDArray[_Any], width: int) -> NDArray[_Any]:

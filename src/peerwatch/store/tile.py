@@ -88,14 +88,19 @@ def decode_together(parts: Sequence[tuple[bytes, Int64Array]]) -> list[tuple[lis
         else:
             alike.setdefault((plain.width, plain.planes.shape[2]), []).append((number, plain))
     for (width, ticks), group in alike.items():
-        tiles = [plain for _, plain in group]
-        first = np.concatenate([one.first for one in tiles])
-        planes = np.concatenate([one.planes for one in tiles], axis=1)
-        starts = first, np.concatenate([one.shifts for one in tiles])
-        numbers = _add_up(planes, width, starts, ticks)
-        kinds = np.concatenate([one.kinds for one in tiles])
-        found.append(([number for number, _ in group], Tile(_scale_back(numbers, kinds), None)))
+        tile = _unpacked([plain for _, plain in group], width, ticks)
+        found.append(([number for number, _ in group], tile))
     return found
+
+
+def _unpacked(plains: list[_Plain], width: int, ticks: int) -> Tile:
+    planes = np.concatenate([one.planes for one in plains], axis=1)
+    starts = np.concatenate([one.first for one in plains]), np.concatenate([one.shifts for one in plains])
+    kinds = np.concatenate([one.kinds for one in plains])
+    try:
+        return Tile(_scale_back(_add_up(planes, width, starts, ticks), kinds), None)
+    except IndexError as error:
+        raise CorruptionError(f"tiles of {ticks} ticks: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
