@@ -149,7 +149,7 @@ class Rows:
         last = np.append(np.diff(ranks[order]) > 0, True)
         offsets = np.concatenate((np.zeros(1, np.int64), ends[last]))
         labels = self._labels(ranks[order][last])
-        return SeriesSet(labels, times, values, offsets, self._timelines(order, last, len(times)))
+        return SeriesSet(labels, times, values, offsets, timelines=self._timelines(order, last, len(times)))
 
     def _single(self, strip: Strip) -> SeriesSet:
         times, values = strip.run(0)
