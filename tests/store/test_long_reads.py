@@ -87,13 +87,35 @@ def test_long_reads_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, w
     store.close()
 
 
-@pytest.mark.parametrize("name", ["_MOST_BYTES", "_FEW_SERIES", "_FEW_RUNS"])
+def test_one_series_in_a_block_and_many_in_memory(tmp_path: Path) -> None:
+    """Each is answered."""
+    store = Store.open(
+        tmp_path, StoreConfig(), clock=ManualClock(), decode_envelope=decode, registry=CollectorRegistry()
+    )
+    model = Cells()
+    for number, size in enumerate((1, 40)):
+        layout = store.layout(tuple(series("m", n=f"{number}-{n}") for n in range(size)))
+        part = SampleMatrix(np.array([BASE_MS, BASE_MS + 1], np.int64), np.ones((size, 2)), None)
+        put(model, layout, part)
+        store.append([envelope(number + 1, (layout, part))])
+        if number == 0:
+            store.flush()
+    assert cells_of(store.select(_ANY, *EVERYTHING_MS)) == model
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["_MOST_TOGETHER", "_SOME_BLOCKS", "_MOST_BYTES", "_FEW_SERIES", "_FEW_RUNS"])
 def test_what_is_kept_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Nor does how strips are put together."""
-    monkeypatch.setattr(f"peerwatch.store.selection.{name}", 0)
+    monkeypatch.setattr(f"peerwatch.store.selection.{name}", 1 if name == "_SOME_BLOCKS" else 0)
     store, model = _filled(tmp_path)
     for start_ms, end_ms in (EVERYTHING_MS, (BASE_MS + 20_000, BASE_MS + 3 * HOUR_MS)):
         for _ in range(2):
+            one = [Matcher("host", MatchOp.EQUAL, "h0")]
+            wanted = {k: v for k, v in between(model, start_ms, end_ms).items() if k.get("host") == "h0"}
+            found = store.select(one, start_ms, end_ms)
+            assert cells_of(found) == wanted
+            _same_times(found)
             assert cells_of(store.select(_ANY, start_ms, end_ms)) == between(model, start_ms, end_ms)
     store.close()
 

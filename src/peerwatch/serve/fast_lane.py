@@ -1,6 +1,6 @@
 """FastLane: answers what is asked all day without a task, a scope or a queue; all else is uvicorn's.
 
-A push costs 100 us less here than as an ASGI request (docs/decisions/0008), a query 1 ms (0011). The lane knows a
+A push costs 100 us less here than as an ASGI request (docs/decisions/0008), a query 1 ms (0013). The lane knows a
 handful of request lines and headers. A connection whose request has anything else goes to uvicorn for good, from that
 request's first byte. So the lane refuses nothing by itself: a push has no credential, no origin, no proxy before it,
 and a query is answered only where the gate has nothing against it; whom it refuses is refused behind the lane.

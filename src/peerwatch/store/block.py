@@ -46,6 +46,11 @@ class Block:
         self._disk = disk
         self._caches = caches
 
+    def kept(self, name: str, load: Callable[[], Page]) -> Page:
+        """What `load` makes of samples, of this block and perhaps of others that `name` tells. Not to be written to:
+        it is kept, and handed out again."""
+        return self._caches.rows.get((self.number, name, -1), load)
+
     @contextmanager
     def opened(self) -> Iterator[OpenBlock]:
         """The block's file, open. Raises StoreError."""

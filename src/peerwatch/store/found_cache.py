@@ -10,7 +10,7 @@ import numpy as np
 from peerwatch.model import Int64Array, Labels, Matcher
 
 _MAX_ENTRIES = 256
-_MAX_ROWS = 200_000  # over all entries: 8 MB
+_MAX_ROWS = 200_000  # over all entries: 5 MB
 _MAX_ENTRY_ROWS = 50_000
 
 Key = tuple[Matcher, ...]

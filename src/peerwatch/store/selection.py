@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,8 @@ from peerwatch.store.tile import Tile
 _FEW_SAMPLES = 32
 _FEW_SERIES = 256
 _MOST_BYTES = 1 << 20  # of one block, to be kept
+_SOME_BLOCKS = 4  # from which on it pays to keep them together
+_MOST_TOGETHER = 4 << 20
 _FEW_RUNS = 16  # of a strip
 _TOO_LARGE: Int64Array = np.zeros(1, np.int64)
 _FOREVER_MS = 1 << 62
@@ -92,6 +94,26 @@ class Rows:
         if builder.cells:
             self._keep(builder.strip())
 
+    def add_blocks(self, blocks: Sequence[Block], damage: Damage) -> None:
+        """What blocks have; see `add_block`."""
+        wanted = self.wanted
+        rest = sorted(blocks, key=lambda block: block.footer.first_ms)
+        if self._name:
+            low, high = wanted.start_ms, wanted.end_ms
+            inner = [block for block in rest if block.footer.first_ms >= low and block.footer.last_ms <= high]
+            kept = self._kept_together(inner) if len(inner) >= _SOME_BLOCKS else None
+            if kept is not None:
+                self._keep(kept.ranked(wanted.rank))
+                rest = [block for block in rest if block not in inner]
+        for block in rest:
+            self.add_block(block, damage)
+
+    def _kept_together(self, blocks: Sequence[Block]) -> Strip | None:
+        """What dashboards of days ask for at every refresh: few series over many blocks, one run of each."""
+        name = f"{self._name}:{','.join(str(block.number) for block in blocks)}"
+        columns = blocks[0].kept(name, lambda: _together(blocks, self.wanted.ids))
+        return Strip(*columns) if len(columns) > 1 else None
+
     def add_block(self, block: Block, damage: Damage) -> None:
         """What a block has. A damaged tile is left out, counted and logged; the rest of the block is read.
 
@@ -132,7 +154,7 @@ class Rows:
             return SeriesSet([], np.empty(0, np.int64), np.empty(0), np.zeros(1, np.int64))
         if sum(len(strip.ranks) for strip in self._strips) < _FEW_RUNS * len(self._strips):
             self._strips = [Strip.joined(self._strips)]
-        if len(self._strips[0].ranks) == 1:
+        if len(self._strips) == 1 and len(self._strips[0].ranks) == 1:
             return self._single(self._strips[0])
         ranks, counts, order, clash = self._ordered()
         if clash.any():
@@ -141,15 +163,21 @@ class Rows:
         ends = np.cumsum(counts[order])
         at = np.empty(len(order), np.int64)
         at[order] = ends - counts[order]
-        times, values = np.empty(int(ends[-1]), np.int64), np.empty(int(ends[-1]))
-        first = 0
-        for strip in self._strips:
-            strip.copy_to(times, values, at[first : first + len(strip.ranks)])
-            first += len(strip.ranks)
         last = np.append(np.diff(ranks[order]) > 0, True)
         offsets = np.concatenate((np.zeros(1, np.int64), ends[last]))
+        timelines = self._timelines(order, last, int(ends[-1]))
         labels = self._labels(ranks[order][last])
-        return SeriesSet(labels, times, values, offsets, timelines=self._timelines(order, last, len(times)))
+        return SeriesSet(labels, *self._copied(at, int(ends[-1])), offsets, timelines=timelines)
+
+    def _copied(self, at: Int64Array, size: int) -> tuple[Int64Array, Float64Array]:
+        """(times, values) with run i where `at[i]` points to. Strips go as they are copied: a large read holds less."""
+        times, values = np.empty(size, np.int64), np.empty(size)
+        first = 0
+        while self._strips:
+            strip = self._strips.pop(0)
+            strip.copy_to(times, values, at[first : first + len(strip.ranks)])
+            first += len(strip.ranks)
+        return times, values
 
     def _single(self, strip: Strip) -> SeriesSet:
         times, values = strip.run(0)
@@ -200,6 +228,30 @@ class Rows:
             length = np.array([len(times)], np.int64)
             strips.append(Strip(np.array([rank], np.int64), length, times, start, values, start))
         self._strips, self._merged = strips, True
+
+
+def _together(blocks: Sequence[Block], ids: Int64Array) -> tuple[NDArray[Any], ...]:
+    """The columns of one strip of everything that blocks have of these series, a run of each; one column that only
+    says so, when that is nothing, too much to be kept, or damaged."""
+    numbers = [Labels((("", str(number)),)) for number in range(len(ids))]
+    rows = Rows(Wanted(ids, np.arange(len(ids)), numbers, -_FOREVER_MS, _FOREVER_MS))
+    for block in blocks:
+        with block.opened() as opened:
+            strips = rows._narrow(opened)
+            if strips is None:
+                return (_TOO_LARGE,)
+            rows._strips += strips
+    found = rows.to_series_set()
+    if not len(found.labels) or found.values.nbytes > _MOST_TOGETHER:
+        return (_TOO_LARGE,)
+    ranks = np.array([int(labels.get("")) for labels in found.labels], np.int64)
+    at, times = found.offsets[:-1], found.times_ms
+    if found.timelines is None:
+        return ranks, np.diff(found.offsets), times, at, found.values, at
+    _, leaders, which = np.unique(found.timelines, return_index=True, return_inverse=True)
+    lengths = np.diff(found.offsets)[leaders]
+    times = np.concatenate([times[start : start + length] for start, length in zip(at[leaders], lengths, strict=True)])
+    return ranks, np.diff(found.offsets), times, (np.cumsum(lengths) - lengths)[which], found.values, at
 
 
 def _whole(opened: OpenBlock, ids: Int64Array) -> tuple[NDArray[Any], ...]:

@@ -211,8 +211,7 @@ class Store:
         wanted = Wanted(ids, found.rank, found.labels, start_ms, end_ms)
         rows = Rows(wanted, max_samples)
         with self._view.reading(start_ms, end_ms, wanted.between()) as (heads, blocks):
-            for block in blocks:
-                rows.add_block(block, self._damage)
+            rows.add_blocks(blocks, self._damage)
             for series_ids, head in heads:
                 rows.add_head(series_ids, head)
         return assemble(rows.to_series_set())
