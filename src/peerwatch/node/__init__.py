@@ -1,1 +1,1 @@
-"""The hardened libp2p peer, a process of its own: what it decides, and the socket by which others speak to it."""
+"""The hardened peer, a process of its own: whatever libp2p does wrong ends here, not in a hub or an agent."""
