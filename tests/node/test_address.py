@@ -6,7 +6,7 @@ import contextlib
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError
@@ -72,6 +72,7 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_address(text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["ip4", "ip6", "tcp", "udp", "p2p", "p2p-circuit", "dns", "ws", "::1", "192.0.2.1", "1", A, ""])

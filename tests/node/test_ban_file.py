@@ -41,7 +41,7 @@ def test_a_file_of_format_1_is_read(tmp_path: Path) -> None:
     assert load_bans(tmp_path / "bans") == KEPT
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_an_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Flip any bit or cut it anywhere: the error names the file, and no ban is lost in silence."""

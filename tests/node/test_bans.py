@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError, QuotaError
@@ -108,6 +108,7 @@ def _meaning(bans: Bans, now_ms: int) -> list[Ban]:
     return bans.active(now_ms)
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=12), st.randoms(use_true_random=False), st.integers(0, 60))
 def test_the_union_is_the_same_in_any_order(values: list[Ban], random: object, now_ms: int) -> None:
     """However often parts come, in whatever order, and whenever expired ones are removed between."""
@@ -124,6 +125,7 @@ def test_the_union_is_the_same_in_any_order(values: list[Ban], random: object, n
         assert _meaning(one, later_ms) == _meaning(other, later_ms)
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=12), st.lists(VALUES, max_size=12), st.lists(VALUES, max_size=12))
 def test_groups_of_hubs_agree(a: list[Ban], b: list[Ban], c: list[Ban]) -> None:
     """(a + b) + c is a + (b + c): it does not matter who met whom first."""
@@ -136,6 +138,7 @@ def test_groups_of_hubs_agree(a: list[Ban], b: list[Ban], c: list[Ban]) -> None:
     assert sorted(left, key=repr) == sorted(right, key=repr)
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=12), st.integers(0, 60))
 def test_what_is_kept_means_what_was_said(values: list[Ban], now_ms: int) -> None:
     """Blocked is exactly: some ban has not expired, and is newer than every lift that still counts."""

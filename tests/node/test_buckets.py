@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.node.bucket import TokenBucket
@@ -13,6 +13,7 @@ AMOUNTS = st.floats(0.01, 50.0)
 STEPS = st.lists(st.tuples(st.floats(0.0, 20.0), AMOUNTS), max_size=60)
 
 
+@settings(deadline=None)
 @given(STEPS, st.floats(1.0, 40.0), st.floats(0.1, 10.0))
 def test_never_more_than_burst_and_rate(steps: list[tuple[float, float]], capacity: float, rate: float) -> None:
     """Over any stretch of time, however the demands come."""
@@ -25,6 +26,7 @@ def test_never_more_than_burst_and_rate(steps: list[tuple[float, float]], capaci
     assert granted <= capacity + rate * now_s + max(0.0, largest) + 1e-3
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_whoever_waits_as_told_is_served(steps: list[tuple[float, float]]) -> None:
     """A demand above the capacity too: it is slowed down, not refused for ever."""
@@ -53,6 +55,7 @@ def test_time_that_goes_back_earns_nothing() -> None:
     assert bucket.take(1.0, 100.5) == 0.5
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 2.0), st.floats(0.0, 1.0)), max_size=40))
 def test_changing_the_size_adds_no_token(changes: list[tuple[float, float]]) -> None:
     """Reputation that goes up and down is no pump."""
@@ -100,6 +103,7 @@ def test_nobody_is_rid_of_an_empty_bucket() -> None:
     assert buckets.take("a", 1.0, 1.0, 1.0) == pytest.approx(9.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(0.0, 1.0)), max_size=200))
 def test_no_order_of_coming_and_going_gives_more(steps: list[tuple[int, float]]) -> None:
     """Of ten names in three buckets and the crowd's, none gets more than its burst, its rate, and the crowd's."""

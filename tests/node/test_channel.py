@@ -23,7 +23,7 @@ from peerwatch.node.messages import (
     Reply,
 )
 from tests.node.kit import NOW, PEERS
-from tests.node.socket_kit import BACKENDS, MIB, config, echo, never, pair, raw_main, until
+from tests.node.socket_kit import BACKENDS, MIB, Owner, config, echo, listening, never, pair, raw_main, until
 
 A = PEERS[0]
 Story = Callable[[Path], Awaitable[None]]
@@ -421,14 +421,12 @@ def test_silence_has_its_deadlines(tmp_path: Path, backend: str) -> None:
     """No greeting, and a frame that does not go on."""
 
     async def story(path: Path) -> None:
-        async with pair(path, settings=config(greet_s=0.05, write_s=0.05)) as both:
-            async with raw_main(path) as raw:
-                await raw.until_closed()
-            assert not both.main.closed.is_set()
-            async with raw_main(path) as raw:
-                await raw.greet()
-                await raw.stream.send(b"\x00\x00\x00\x09half")
-                await raw.until_closed()
+        async with listening(path, Owner(echo), config(greet_s=0.05)), raw_main(path) as raw:
+            await raw.until_closed()
+        async with listening(path, Owner(echo), config(write_s=0.05)), raw_main(path) as raw:
+            await raw.greet()
+            await raw.stream.send(b"\x00\x00\x00\x09half")
+            await raw.until_closed()
 
     _run(story, tmp_path, backend)
 

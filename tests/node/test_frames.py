@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError
@@ -23,6 +23,7 @@ def test_the_layout() -> None:
     assert pack_frame(b"abc", 100) == b"\x00\x00\x00\x03abc"
 
 
+@settings(deadline=None)
 @given(PAYLOADS, st.binary(max_size=3))
 def test_fed_whole_with_trailing_bytes(payloads: list[bytes], rest: bytes) -> None:
     """What follows waits for more."""
@@ -31,6 +32,7 @@ def test_fed_whole_with_trailing_bytes(payloads: list[bytes], rest: bytes) -> No
     assert reader.in_frame == bool(rest)
 
 
+@settings(deadline=None)
 @given(PAYLOADS)
 def test_fed_byte_by_byte(payloads: list[bytes]) -> None:
     """The same frames."""
@@ -41,6 +43,7 @@ def test_fed_byte_by_byte(payloads: list[bytes]) -> None:
     assert not reader.in_frame
 
 
+@settings(deadline=None)
 @given(PAYLOADS, st.lists(st.integers(0, 400), max_size=10))
 def test_fed_in_any_pieces(payloads: list[bytes], cuts: list[int]) -> None:
     """Wherever it is cut."""
@@ -51,6 +54,7 @@ def test_fed_in_any_pieces(payloads: list[bytes], cuts: list[int]) -> None:
     assert found == payloads
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=20))
 def test_any_bytes_are_cut_or_refused(pieces: list[bytes]) -> None:
     """Nothing larger than the limit is ever held, and after an error nothing comes out any more."""

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError
@@ -169,6 +169,7 @@ def test_unknown_fields_are_ignored() -> None:
     assert decode_from_main(_raw(later=1)) == Done(id=1)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     """No bytes raise anything but our own error."""
@@ -177,6 +178,7 @@ def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
             decode(payload)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_changed_message_is_read_or_refused(data: st.DataObject) -> None:
     """The same for what almost is one."""

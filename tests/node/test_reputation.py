@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.node.config import ReputationConfig
@@ -107,6 +107,7 @@ def test_bucket_factor() -> None:
     assert found == pytest.approx([0.1, 0.1, 0.55, 1.0, 1.0, 1.5, 2.0, 2.0])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(DEEDS, st.floats(0.0, 300.0)), max_size=60))
 def test_scores_stay_in_bounds(steps: list[tuple[Deed, float]]) -> None:
     """Never above the best; a factor is always usable; a ban comes with a misdeed only, and at the threshold only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -57,6 +57,7 @@ def test_turns_are_worth_the_same() -> None:
     assert served["large"] * 1.0 == pytest.approx(served["small"] * 0.25, abs=3.0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([0.1, 0.25, 0.5, 1.0])), max_size=80),
     st.lists(st.sampled_from(["next", "flood", "leave"]), max_size=60),
@@ -82,6 +83,7 @@ def test_backlogged_peers_are_served_equally(arrivals: list[tuple[str, float]], 
             assert abs(served["x"] - served["y"]) <= 3.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=60))
 def test_work_is_never_left_lying(arrivals: list[str]) -> None:
     """While a slot is free and something waits that may run, it runs."""
@@ -197,3 +199,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(deadline=None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError
 from peerwatch.node.window import Window
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=60))
 def test_bounds_hold_in_any_order(steps: list[tuple[bool, int]]) -> None:
     """Never more than 4 requests or 100 bytes, except one large request alone."""
