@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError
+from peerwatch.fleet.roster import Roster, RosterEntry, sign_entry
+from peerwatch.fleet.trust import Trust
 from peerwatch.node.bans import Bans
 from peerwatch.node.gater import Admit, Attempt, Deny, Direction, PeerList, Reason, Rules, judge
-from peerwatch.node.roster_view import MemberView, RosterView
+from peerwatch.node.roster_view import MemberView, RosterView, view_of
+from peerwatch.wire.identity import PrivateKey
 from tests.node.kit import NOW, PEERS
 
 HUB, AGENT, EXPIRED, STRANGER = PEERS[:4]
@@ -150,6 +153,7 @@ def test_an_empty_roster_lets_nobody_in() -> None:
     assert verdict == Deny(Reason.NOT_A_MEMBER, f"{AGENT} is not a member (roster version 0)")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.none() | st.text(max_size=60) | st.sampled_from(PEERS), st.sampled_from(Direction))
 def test_nothing_a_peer_chooses_raises(address: str, peer: str | None, direction: Direction) -> None:
     """And text that is no address is denied."""
@@ -169,3 +173,15 @@ def test_roster_view() -> None:
     assert view.has_role(HUB, "hub", NOW) and not view.has_role(AGENT, "hub", NOW)
     assert not view.has_role(EXPIRED, "agent", NOW)
     assert RosterView(2, {HUB: MemberView(("hub",))}).gone_since(view) == [AGENT, EXPIRED]
+
+
+def test_the_node_is_told_of_active_members_only() -> None:
+    """Whoever is revoked or expired is not in what it gets."""
+    keys = [PrivateKey(bytes([n] * 32)).public for n in range(4)]
+    roster = Roster(Trust(b"F" * 16, keys[0]))
+    for n, (expires_ms, revoked) in enumerate([(0, False), (NOW + 1, False), (NOW, False), (0, True)]):
+        entry = RosterEntry(keys[n], keys[n], f"m{n}", ("agent",), expires_ms, n + 1, revoked)
+        roster.restore(sign_entry(PrivateKey(bytes(32)), keys[0], b"F" * 16, entry))
+    assert view_of(roster, NOW) == RosterView(
+        4, {PEERS[0]: MemberView(("agent",)), PEERS[1]: MemberView(("agent",), NOW + 1)}
+    )

