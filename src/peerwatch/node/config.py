@@ -43,6 +43,8 @@ class NodeLimits:
     """Of these, opened by us (B13)."""
     max_negotiating: int = 128
     """Inbound streams whose protocol is not agreed yet (B11); more are reset."""
+    max_relayed: int = 16
+    """Connections carried for others at once (relay v2); each costs two streams. An agent is asked for hardly any."""
     event_buffer: int = 64
     """Events between two parts of the node (B11); who fills it waits."""
     idle_connection_s: float = 30.0
@@ -68,6 +70,7 @@ class NodeLimits:
             ("process_streams_in", "max_streams"),
             ("process_streams_out", "max_streams"),
             ("max_negotiating", "max_streams"),
+            ("max_relayed", "max_streams"),
         ):
             self._at_most(name, getattr(self, most), f"node.limits.{most}")
         for name in ("max_streams_in", "max_streams_out"):
@@ -114,6 +117,7 @@ class NodeLimits:
             max_streams=8192,
             process_streams_in=6144,
             process_streams_out=2048,
+            max_relayed=256,  # a sixth of the connections: agents behind NAT are the exception
             memory_bytes=512 * _MIB,  # 85 MB + 1,536 x 68 KB = 190 MB, and as much again for what is in flight
             descriptors=2048,
         )
@@ -131,6 +135,7 @@ class NodeLimits:
             max_streams=20_480,
             process_streams_in=18_432,
             process_streams_out=2048,
+            max_relayed=512,  # 1,024 streams, half of those that the hub may open
             memory_bytes=1024 * _MIB,  # 85 MB + 6,656 x 68 KB = 540 MB, and as much again for what is in flight
             descriptors=8192,
         )
@@ -150,6 +155,7 @@ class NodeLimits:
             process_streams_in=6,
             process_streams_out=6,
             max_negotiating=2,
+            max_relayed=2,
             event_buffer=4,
             idle_connection_s=0.5,
             idle_stream_s=0.5,
