@@ -7,7 +7,9 @@ replaced by a class of our own, and refuses any other version of libp2p than the
 from __future__ import annotations
 
 import logging
+import socket
 import struct
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -21,9 +23,11 @@ from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux import yamux
+from libp2p.transport.exceptions import OpenConnectionError
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
+from multiaddr import Multiaddr
 
 from peerwatch.errors import ConfigError
 from peerwatch.node.connection import Direction
@@ -37,7 +41,10 @@ streams. 1 MB is 10 MB/s at 100 ms of round trip."""
 
 _FIRST_WINDOW_BYTES = 256 << 10  # the muxer's specification: until the first update
 _MOST_NAME_BYTES = 1024  # of a protocol; go-libp2p has the same limit
+_MOST_RESOLVED = 8  # addresses of a name: more is somebody else's list of targets
+_FAMILIES: dict[str, int] = {"dns": socket.AF_UNSPEC, "dns4": socket.AF_INET, "dns6": socket.AF_INET6}
 _WRITE_S = 10.0  # for one frame of 64 KB: a peer that takes less than that is as good as gone
+_GOODBYE_S = 1.0  # 12 bytes: whoever does not take them in a second has other troubles
 _HALF_CLOSED = 64  # streams that we have closed and the other side not yet, besides the open ones
 
 
@@ -94,11 +101,38 @@ class ScreenedTcp(TCP):  # type: ignore[misc]
         """Not through a relay: theirs would dial the relay and take it for the peer behind."""
         return super().can_dial(maddr) and all(one.name != "p2p-circuit" for one in maddr.protocols())
 
+    async def dial(self, maddr: Any) -> Any:
+        """By the system's resolver, which knows /etc/hosts too; theirs asks a name server only."""
+        host = maddr.protocols()[0].name
+        if host not in _FAMILIES:
+            return await super().dial(maddr)
+        failure: Exception = OpenConnectionError(f"{maddr} has no address")
+        for address in await _resolved(maddr, _FAMILIES[host]):
+            try:
+                return await self._dial_resolved(address)
+            except Exception as error:  # the next one may do; the last one's trouble is told
+                failure = error
+        raise failure
+
     async def _dial_resolved(self, maddr: Any, source: tuple[str, int] | None = None) -> Any:
         address = str(maddr)
         self._keeper.screen(address, Direction.OUT)
         raw = await super()._dial_resolved(maddr, source)
         return Wire(raw.stream, True, address)
+
+
+async def _resolved(maddr: Any, family: int) -> list[Any]:
+    name, port = maddr.value_for_protocol(maddr.protocols()[0].name), int(maddr.value_for_protocol("tcp"))
+    try:
+        found = await anyio.getaddrinfo(name, port, family=family, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise OpenConnectionError(f"{maddr}: {error}") from error
+    peer = maddr.value_for_protocol("p2p") if "p2p" in [one.name for one in maddr.protocols()] else ""
+    tail = f"/p2p/{peer}" if peer else ""
+    return [
+        Multiaddr(f"/ip{6 if ':' in str(sock[0]) else 4}/{sock[0]}/tcp/{port}{tail}")
+        for _, _, _, _, sock in found[:_MOST_RESOLVED]
+    ]
 
 
 class MemberNoise(NoiseTransport):  # type: ignore[misc]
@@ -247,6 +281,16 @@ class GuardedYamux(yamux.Yamux):  # type: ignore[misc]
             self.ended = self.ended or "stuck"
             await self.abort()
             raise RawConnError(f"a frame of {len(data)} bytes was not taken within {_WRITE_S:g} s")
+
+    async def close(self, error_code: int = yamux.GO_AWAY_NORMAL) -> None:
+        """Say goodbye to who listens, then end. Theirs waits for who does not, and 0.1 s for nobody."""
+        if self.event_closed.is_set():
+            return
+        if not self.event_shutting_down.is_set():
+            goodbye = struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_GO_AWAY, 0, 0, error_code)
+            with anyio.move_on_after(_GOODBYE_S), suppress(IOException):
+                await super()._write_frame(goodbye)
+        await self._cleanup_on_error()
 
     async def abort(self) -> None:
         """Close the socket, at once; the reading task then does the rest."""

@@ -242,22 +242,27 @@ class Host:
 
     async def ping(self, member: bytes, within_s: float = 10.0) -> float:
         """Round trip in seconds, over libp2p's ping protocol. Raises LinkError."""
-        stream = await self.open_stream(member, PING)
         question = secrets.token_bytes(_PING_BYTES)
         try:
             with anyio.fail_after(within_s):
-                began_s = anyio.current_time()
-                await stream.write(question)
-                answer = await _exactly(stream, _PING_BYTES)
-                rtt_s = anyio.current_time() - began_s
+                rtt_s, answer = await self._ask(await self.open_stream(member, PING), question)
         except TimeoutError as error:
             raise LinkError(f"{peer_id(member)}: no answer to a ping within {within_s:g} s") from error
-        finally:
-            with anyio.CancelScope(shield=True):
-                await stream.reset()
         if answer != question:
             raise LinkError(f"{peer_id(member)}: the answer to a ping is another than the question")
         return rtt_s
+
+    @staticmethod
+    async def _ask(stream: Stream, question: bytes) -> tuple[float, bytes]:
+        """How long the answer took, and what it is."""
+        try:
+            began_s = anyio.current_time()
+            await stream.write(question)
+            answer = await _exactly(stream, len(question))
+            return anyio.current_time() - began_s, answer
+        finally:
+            with anyio.CancelScope(shield=True):
+                await stream.reset()
 
 
 class _Stream:

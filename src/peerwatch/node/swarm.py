@@ -127,6 +127,14 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
                 self.remove_stream(stream)
             self.keeper.unseated(self.seat)
 
+    async def _cleanup(self) -> None:
+        """As the library's, less 0.1 s of sleep."""
+        self.swarm.remove_conn(self)
+        for stream in self.streams.copy():
+            stream.ended = stream.ended or self.seat.ended or "remote"
+            await stream.reset()
+        await self._notify_disconnected()
+
     # ---- streams
 
     async def _handle_muxed_stream(self, muxed_stream: Any) -> None:
@@ -149,14 +157,14 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
             self.remove_stream(stream)
 
     async def _failed(self, stream: GuardedStream, error: Exception) -> None:
-        if stream.get_protocol() is None:
+        protocol = stream.get_protocol()
+        stream.ended = "failed"
+        await stream.reset()
+        if protocol is None:
             self.keeper.stream_refused(self.seat, error)
         else:
-            stream.ended = "failed"
-            _log.warning(
-                "stream failed", peer=str(self.muxed_conn.peer_id), protocol=stream.get_protocol(), error=repr(error)
-            )
-        await stream.reset()
+            peer = str(self.muxed_conn.peer_id)
+            _log.warning("stream failed", peer=peer, protocol=protocol, error=repr(error))
 
     @staticmethod
     async def _drop(muxed_stream: Any) -> None:
