@@ -7,13 +7,15 @@ PROMETHEUS ?= v0.315.0
 VICTORIA ?= v1.150.0
 GO_BUILD ?= nice go build -p 1
 
-.PHONY: up test check bench bench-peers peer-prometheus peer-victoria web web-test proto wheel clean
+.PHONY: up test p2p check bench bench-peers peer-prometheus peer-victoria web web-test proto wheel clean
 
 up: $(VENV)/.run web  ## install into .venv and watch this machine
 	$(BIN)/peerwatch up $(ARGS)
 
-test: $(VENV)/.dev  ## everything that runs without servers of others, in under five minutes
-	$(BIN)/python -m pytest -m "not browser and not servers and not chaos" $(ARGS)
+test: $(VENV)/.dev  ## everything that runs without servers of others, in under five minutes; -rs names what was left out
+	$(BIN)/python -m pytest -rs -m "not browser and not servers and not chaos" $(ARGS)
+
+p2p: $(VENV)/.p2p  ## add libp2p, without a compiler: docs/decisions/0012; make test then runs the tests of the node too
 
 check: $(VENV)/.dev  ## lint, types, layers
 	$(BIN)/ruff check .
@@ -68,6 +70,13 @@ $(VENV)/.run: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# pip holds every package to what libp2p's metadata says unless libp2p itself comes without its dependencies.
+LIBP2P = $(shell sed -n 's/^p2p = \["\(.*\)"\]$$/\1/p' pyproject.toml)
+$(VENV)/.p2p: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[p2p-wheels]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(LIBP2P)'
 	touch $@
 
 clean:  ## remove everything that was made

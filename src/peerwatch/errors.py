@@ -7,7 +7,8 @@
     ├── PeerError            the other side's: bytes, signatures, limits; never retried unchanged
     │   ├── DecodeError      the bytes are not what the format says
     │   ├── SignatureError   the signature, the signer or the fleet is not the expected one
-    │   └── QuotaError       more than the limit allows; carries how long to wait, where waiting helps
+    │   ├── QuotaError       more than the limit allows; carries how long to wait, where waiting helps
+    │   └── DeniedError      (node.connection) who it is, or where it is, is not let in and not dialled
     ├── LinkError            the way to the other side: refused, reset, too slow; retried
     ├── StoreError           the disk's: full, read-only, damaged
     │   ├── DiskFullError    no room, or the low-disk guard is closed; retried

@@ -1,0 +1,28 @@
+"""Health: which connections must prove that the other side lives. Decisions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from peerwatch.node.config import NodeLimits
+from peerwatch.node.seats import Seat
+
+CHECK_S = 5.0
+"""How long a health check may take: ten times the round trip of the worst link that is of use."""
+
+WATCH_EVERY_S = 1.0
+WATCH_ANSWER_S = 3.0
+"""A watched peer is asked every second and has three to answer: frozen, it is noticed within 4 s (5 s are promised)."""
+
+
+def must_check(seat: Seat, streams: Iterable[float], limits: NodeLimits, now_s: float) -> bool:
+    """Whether a connection is due: unused and without a stream, or with a stream on which nothing moves (B10, B12)."""
+    uses = list(streams)
+    if not uses:
+        return now_s - seat.used_s >= limits.idle_connection_s
+    return any(now_s - used_s >= limits.idle_stream_s for used_s in uses)
+
+
+def round_s(limits: NodeLimits) -> float:
+    """How often to look: a tenth of the shorter idle time, so that nothing is idle for much longer than it may."""
+    return min(limits.idle_connection_s, limits.idle_stream_s) / 10

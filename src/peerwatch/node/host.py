@@ -1,0 +1,370 @@
+"""Host: this node among its peers. The door to libp2p: none of its types goes in or out.
+
+Peers are member ids (Ed25519 public keys, 32 bytes), addresses are multiaddrs in text, streams are `connection.Stream`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.abc
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_new_noise_key
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.config import ConnectionConfig
+from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.tools.anyio_service import background_trio_service
+from multiaddr import Multiaddr
+
+from peerwatch.errors import ConfigError, LinkError
+from peerwatch.node import hardening, health
+from peerwatch.node.config import NodeLimits
+from peerwatch.node.connection import Connection, Direction, Gate, Listener, Stream
+from peerwatch.node.keeper import Keeper, Usage
+from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
+from peerwatch.telemetry import get_logger
+from peerwatch.wire.identity import PrivateKey, peer_id
+
+_log = get_logger("node")
+
+PING = "/ipfs/ping/1.0.0"
+_PING_BYTES = 32
+_PUSH = "/ipfs/id/push/1.0.0"
+
+Handler = Callable[[Stream], Awaitable[None]]
+"""Serves one stream of the other side's; when it returns the stream is closed, when it raises it is reset."""
+
+
+class Host:
+    """Use as an async context manager, on trio. Raises ConfigError for addresses that cannot be had.
+
+    `gate` judges everybody, `listener` is told of everything (both in the event loop: they answer at once). Whatever a
+    peer does ends its own stream or connection. Leaving closes every socket and ends every task.
+
+    A member has one connection at most. A newer one takes the place of the older; of two that cross, both sides keep
+    the one dialled by the smaller key.
+    """
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        gate: Gate,
+        listener: Listener,
+        *,
+        limits: NodeLimits | None = None,
+        listen: Sequence[str] = (),
+        external: Sequence[str] = (),
+    ) -> None:
+        hardening.apply()
+        self.member = key.public
+        self.peer_id = peer_id(key.public)
+        self.limits = limits or NodeLimits()
+        self._listen = [_listen_address(text) for text in listen]
+        self._external = [_parsed(text) for text in external]
+        self._keeper = Keeper(self.member, self.limits, gate, listener)
+        self._swarm = _new_swarm(key, self._keeper)
+        self._host = GuardedHost(self._swarm, announce_addrs=self._external or None, negotiate_timeout=10)
+        self._host.remove_stream_handler(_PUSH)  # whoever pushes would fill the peer store as he likes
+        self._stack = AsyncExitStack()
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._watched: dict[bytes, anyio.CancelScope] = {}
+        self.handle(PING, _echo)
+
+    # ---- life
+
+    async def __aenter__(self) -> Self:
+        for address in self._listen:
+            _check_free(address)
+        failure = None
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(background_trio_service(self._swarm))
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.push_async_callback(self._close)
+            try:
+                await self._start_listening()
+            except ConfigError as error:  # raised here, it would come out inside two exception groups
+                failure = error
+            else:
+                self._tasks.start_soon(self._keep_healthy)
+                self._stack = stack.pop_all()
+        if failure is not None:
+            raise failure
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(None, None, None)  # the block's own error comes out as it is, not inside a group
+
+    async def _start_listening(self) -> None:
+        if not self._listen:
+            await self._swarm.event_background_nursery_created.wait()
+            return
+        await self._swarm.listen(*self._listen)
+        missing = [str(one) for one in self._listen if str(one) not in self._swarm.listeners]
+        if missing:  # the library is content with any one of them
+            raise ConfigError(f"cannot listen on {', '.join(missing)}")
+
+    async def _close(self) -> None:
+        """Listeners first, then every connection at once; the library takes 0.2 s for each, one after the other."""
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            for listener in list(self._swarm.listeners.values()):
+                await listener.close()
+            async with anyio.create_task_group() as closing:
+                for conn in self._open_connections():
+                    closing.start_soon(conn.abort, "shutdown")
+
+    # ---- what is
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where others reach this node, with its peer id: the external addresses if there are any."""
+        bare = [str(one).partition("/p2p/")[0] for one in self._external or self._listening()]
+        return tuple(f"{one}/p2p/{self.peer_id}" for one in bare)
+
+    def _listening(self) -> list[Any]:
+        return [address for listener in self._swarm.listeners.values() for address in listener.get_addrs()]
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Who is connected now."""
+        return tuple(seat.value() for seat in self._keeper.seats)
+
+    def usage(self) -> Usage:
+        """What is used of each limit now."""
+        return self._keeper.usage()
+
+    def _open_connections(self) -> list[GuardedConn]:
+        return [conn for conns in self._swarm.connections.values() for conn in conns]
+
+    # ---- connections
+
+    async def dial(self, member: bytes, addresses: Sequence[str]) -> Connection:
+        """Be connected to a member: as it is, or by one of its addresses, in this order.
+
+        Raises LinkError (nobody there, too slow, refused, another peer answers), DeniedError, QuotaError.
+        """
+        if member == self.member:
+            raise LinkError("this node does not dial itself")
+        conn = await self._swarm.dial(_library_id(member), [_parsed(text) for text in addresses])
+        return conn.seat.value()
+
+    async def close_peer(self, member: bytes, reason: str = "closed") -> None:
+        """End the member's connection, if there is one. Streams that wait on it fail with LinkError."""
+        conn = self._swarm.open_connection(_library_id(member))
+        if conn is not None:
+            await conn.end(reason)
+
+    def watch(self, member: bytes) -> None:
+        """Close the member's connection within 5 s of its falling silent, until `unwatch` or the connection ends."""
+        if self._tasks is not None and member not in self._watched:
+            self._watched[member] = anyio.CancelScope()
+            self._tasks.start_soon(self._watch, member)
+
+    def unwatch(self, member: bytes) -> None:
+        """Leave it to the idle timers again."""
+        scope = self._watched.pop(member, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _watch(self, member: bytes) -> None:
+        with self._watched[member]:
+            while (conn := self._swarm.open_connection(_library_id(member))) is not None:
+                if not await self._check(conn, health.WATCH_ANSWER_S, "frozen"):
+                    break
+                await anyio.sleep(health.WATCH_EVERY_S)
+        self._watched.pop(member, None)
+
+    async def _keep_healthy(self) -> None:
+        """Ping what is idle; close what does not answer; end what the other side left half closed."""
+        async with anyio.create_task_group() as checks:
+            while True:
+                await anyio.sleep(health.round_s(self.limits))
+                now_s = anyio.current_time()
+                for conn in self._open_connections():
+                    uses = [stream.used_s for stream in conn.streams]
+                    if health.must_check(conn.seat, uses, self.limits, now_s):
+                        conn.refresh(now_s)
+                        checks.start_soon(self._check, conn, health.CHECK_S, "health")
+                    checks.start_soon(conn.sweep)
+
+    async def _check(self, conn: GuardedConn, within_s: float, reason: str) -> bool:
+        try:
+            await conn.muxed_conn.ping(within_s)
+        except Exception as error:  # too slow, or closed meanwhile: it must go in any case
+            _log.info("peer does not answer", peer=str(conn.muxed_conn.peer_id), error=repr(error))
+            await conn.abort(reason)
+            return False
+        return True
+
+    # ---- streams
+
+    def handle(self, protocol: str, handler: Handler) -> None:
+        """Serve a protocol from now on."""
+
+        async def serve(stream: GuardedStream) -> None:
+            ours = _Stream(stream, protocol)
+            await handler(ours)
+            await ours.close()
+
+        self._host.set_stream_handler(protocol, serve)
+
+    async def open_stream(self, member: bytes, protocol: str) -> Stream:
+        """A stream on the member's connection. Raises LinkError (not connected, not spoken there), QuotaError."""
+        conn = self._swarm.open_connection(_library_id(member))
+        if conn is None:
+            raise LinkError(f"{peer_id(member)} is not connected")
+        stream = None
+        try:
+            stream = await conn.new_stream()
+            with anyio.fail_after(self.limits.handshake_timeout_s):
+                await self._host.multiselect_client.select_one_of([protocol], MultiselectCommunicator(stream))
+        except BaseException as error:
+            if stream is not None:
+                with anyio.CancelScope(shield=True):
+                    await stream.reset()
+            if isinstance(error, (BaseLibp2pError, TimeoutError)):
+                raise LinkError(f"{peer_id(member)}, {protocol}: {error or 'too slow'}") from error
+            raise
+        stream.agreed(protocol)
+        return _Stream(stream, protocol)
+
+    async def ping(self, member: bytes, within_s: float = 10.0) -> float:
+        """Round trip in seconds, over libp2p's ping protocol. Raises LinkError."""
+        question = secrets.token_bytes(_PING_BYTES)
+        try:
+            with anyio.fail_after(within_s):
+                rtt_s, answer = await self._ask(await self.open_stream(member, PING), question)
+        except TimeoutError as error:
+            raise LinkError(f"{peer_id(member)}: no answer to a ping within {within_s:g} s") from error
+        if answer != question:
+            raise LinkError(f"{peer_id(member)}: the answer to a ping is another than the question")
+        return rtt_s
+
+    @staticmethod
+    async def _ask(stream: Stream, question: bytes) -> tuple[float, bytes]:
+        """How long the answer took, and what it is."""
+        try:
+            began_s = anyio.current_time()
+            await stream.write(question)
+            answer = await _exactly(stream, len(question))
+            return anyio.current_time() - began_s, answer
+        finally:
+            with anyio.CancelScope(shield=True):
+                await stream.reset()
+
+
+class _Stream:
+    """`connection.Stream` over libp2p's."""
+
+    def __init__(self, stream: GuardedStream, protocol: str) -> None:
+        self._stream = stream
+        self.protocol = protocol
+        self.member: bytes = stream.swarm_conn.seat.member
+        self.direction: Direction = stream.way
+
+    async def read(self, most_bytes: int) -> bytes:
+        """See `connection.Stream`."""
+        try:
+            data: bytes = await self._stream.read(most_bytes)
+        except StreamEOF:
+            return b""
+        except (BaseLibp2pError, ValueError) as error:
+            raise LinkError(f"stream {self.protocol} of {peer_id(self.member)} broke: {error!r}") from error
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """See `connection.Stream`."""
+        try:
+            await self._stream.write(data)
+        except (BaseLibp2pError, ValueError) as error:
+            raise LinkError(f"stream {self.protocol} of {peer_id(self.member)} broke: {error!r}") from error
+
+    async def close(self) -> None:
+        """See `connection.Stream`."""
+        try:
+            await self._stream.close()
+        except BaseLibp2pError as error:
+            raise LinkError(f"stream {self.protocol} of {peer_id(self.member)} broke: {error!r}") from error
+
+    async def reset(self) -> None:
+        """See `connection.Stream`."""
+        await self._stream.reset()
+
+
+def _new_swarm(key: PrivateKey, keeper: Keeper) -> GuardedSwarm:
+    pair = create_new_key_pair(key.seed)
+    own_id = ID.from_pubkey(pair.public_key)
+    store = PeerStore()
+    store.add_key_pair(own_id, pair)
+    noise = hardening.MemberNoise(pair, create_new_noise_key().private_key, keeper)
+    most = keeper.limits.max_connections
+    return GuardedSwarm(
+        keeper,
+        own_id,
+        store,
+        hardening.Upgrader(noise, keeper),
+        [hardening.ScreenedTcp(keeper)],
+        connection_config=ConnectionConfig(
+            max_connections=most, min_connections=0, low_watermark=0, high_watermark=most, max_connections_per_peer=1
+        ),
+    )
+
+
+def _library_id(member: bytes) -> Any:
+    return ID.from_base58(peer_id(member))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return Multiaddr(text)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"address {text[:200]!r} is not a multiaddr: {error}") from error
+
+
+def _listen_address(text: str) -> Any:
+    address = _parsed(text)
+    names = [one.name for one in address.protocols()]
+    if len(names) != 2 or names[0] not in ("ip4", "ip6") or names[1] != "tcp":
+        raise ConfigError(f"listen address {text!r} must be of the form /ip4/0.0.0.0/tcp/4001 or /ip6/::/tcp/4001")
+    return address
+
+
+def _check_free(address: Any) -> None:
+    """The library's listeners share a port with whoever else does so; a plain one finds that it is taken."""
+    family = socket.AF_INET if address.protocols()[0].name == "ip4" else socket.AF_INET6
+    host, port = (address.value_for_protocol(one.name) for one in address.protocols())
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+            probe.listen(1)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {address}: {error.strerror}") from error
+
+
+async def _echo(stream: Stream) -> None:
+    """Answer pings until the other side ends."""
+    while data := await stream.read(_PING_BYTES):
+        await stream.write(data)
+
+
+async def _exactly(stream: Stream, size_bytes: int) -> bytes:
+    data = bytearray()
+    while len(data) < size_bytes:
+        piece = await stream.read(size_bytes - len(data))
+        if not piece:
+            raise LinkError(f"stream {stream.protocol} ended after {len(data)} of {size_bytes} bytes")
+        data += piece
+    return bytes(data)
