@@ -138,6 +138,26 @@ def test_a_full_window_makes_the_sender_wait(tmp_path: Path, backend: str) -> No
     _run(story, tmp_path, backend)
 
 
+def test_a_window_that_stays_full_breaks_nothing(tmp_path: Path, backend: str) -> None:
+    """Both sides keep it full for a while: who keeps to his window is never taken for one who does not."""
+
+    async def story(path: Path) -> None:
+        async with pair(path) as both:
+
+            async def ask(n: int) -> None:
+                for k in range(60):
+                    body = bytes([n, k]) * 50
+                    assert isinstance(await both.main.request(_deliver(body)), Delivered)
+                    assert isinstance(await both.server.request(_inbound(body)), Delivered)
+
+            async with anyio.create_task_group() as tasks:
+                for n in range(6):
+                    tasks.start_soon(ask, n)
+            assert both.main.failure is None and not both.main.closed.is_set()
+
+    _run(story, tmp_path, backend)
+
+
 def test_bytes_count_too(tmp_path: Path, backend: str) -> None:
     """Two requests of 0.9 MB fill a window of 2 MB."""
 

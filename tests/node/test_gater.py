@@ -57,10 +57,11 @@ def test_members_pass() -> None:
 
 
 def test_before_the_handshake_only_the_address_is_known() -> None:
-    """An inbound caller is let as far as the handshake; nobody is dialled without a name."""
-    assert Case().judge(PLACE, None) is None
-    assert Case().judge(RELAYED, None) is None
-    assert Case().judge(PLACE, None, Direction.OUT) is Reason.IDENTITY
+    """Nobody is let further than to the handshake by it; a name that is empty is none."""
+    for direction in Direction:
+        assert Case().judge(PLACE, None, direction) is None
+        assert Case().judge(RELAYED, None, direction) is None
+        assert Case().judge(PLACE, "", direction) is Reason.NOT_A_MEMBER
 
 
 @pytest.mark.parametrize("peer", [STRANGER, EXPIRED])
@@ -158,7 +159,7 @@ def test_an_empty_roster_lets_nobody_in() -> None:
 def test_nothing_a_peer_chooses_raises(address: str, peer: str | None, direction: Direction) -> None:
     """And text that is no address is denied."""
     assert Case().judge(address, peer, direction) is Reason.ADDRESS
-    assert Case().judge(PLACE, peer, direction) is not None or peer in (None, "", HUB, AGENT)
+    assert Case().judge(PLACE, peer, direction) is not None or peer in (None, HUB, AGENT)
 
 
 def test_lists_take_ids_and_networks_only() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from peerwatch.node.config import NodeLimits
 from peerwatch.node.scheduler import FairQueue, Full, Queued, QueueLimits, Refused
 
 WIDE = QueueLimits(max_waiting=100_000, max_waiting_per_peer=50_000, max_running=4, max_running_per_peer=4)
@@ -150,6 +151,14 @@ def test_misuse_is_a_bug() -> None:
     for cost in (0.0, 1.5, float("nan")):
         with pytest.raises(ValueError, match="cost"):
             queue.enqueue("a", 0, cost)
+
+
+def test_limits_of_the_presets() -> None:
+    """One peer has half of the slots at most, and there is always one."""
+    agent = QueueLimits.inbound(NodeLimits.agent())
+    assert (agent.max_running, agent.max_running_per_peer, agent.max_waiting_per_peer) == (256, 128, 128)
+    assert QueueLimits.inbound(NodeLimits.hub()).max_running_per_peer == 128
+    assert QueueLimits.inbound(NodeLimits(process_streams_in=1)).max_running_per_peer == 1
 
 
 class AnyOrder(RuleBasedStateMachine):

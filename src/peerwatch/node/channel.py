@@ -204,10 +204,9 @@ class Channel:
         try:
             self._outbox.put(pack_frame(encode_message(self._hello()), self._config.max_frame_bytes))
             while True:
-                frame, sent = await self._outbox.get()
+                frame = await self._outbox.get()
                 with anyio.fail_after(self._config.write_s):
                     await self._stream.send(frame)
-                sent()
         except TimeoutError:
             self._fail(LinkError(f"the {self._other} did not read for {self._config.write_s:g} s"))
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
@@ -310,6 +309,7 @@ class Channel:
         except DecodeError as error:
             reply = Failed(reason=Failure.INTERNAL, message=f"reply: {error}")
             frame = pack_frame(encode_message(reply, request.id), self._their_frame_bytes)
+        # Before it is written: the other side may have read it, and use the room, before our writer runs again.
         self._outbox.put(frame, lambda: self._granted.settle(request.id))
 
     # --- the end ----------------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """Gater: who may connect, judged on the address really dialled, in and out, failing closed (requirement B14).
 
-An inbound connection is judged twice: by its address before the handshake (`peer` None), and by its identity after it.
+A connection is judged twice: by its address before the handshake (`peer` None), and by its identity in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from peerwatch.errors import DecodeError
@@ -23,13 +23,13 @@ class Direction(Enum):
     OUT = "outbound"
 
 
-class Reason(Enum):
+class Reason(StrEnum):
     """Why somebody was refused. The value is the `reason` label of p2p_denied_total."""
 
     ADDRESS = "address"
     """Unknown, unparsable, or a name that was not resolved."""
     IDENTITY = "identity"
-    """Another peer answered than was dialled, or none was named."""
+    """Another peer answered than was dialled."""
     DENIED = "denied"
     """On the deny list."""
     BANNED = "banned"
@@ -87,8 +87,8 @@ class Blocker(Protocol):
 class Attempt:
     """A connection that somebody wants. `address` is the multiaddr really dialled, or the one that called.
 
-    `peer` is the other side's id (text), None before it has proved one. `pending_in_subnet`: handshakes that run from
-    its subnet besides this one.
+    `peer` is the other side's id (text), None only before it has proved one. `pending_in_subnet`: handshakes that run
+    from its subnet besides this one.
     """
 
     direction: Direction
@@ -120,12 +120,10 @@ def judge(attempt: Attempt, rules: Rules, now_ms: int) -> Verdict:
         return Deny(Reason.ADDRESS, str(error))
     if address.name or (address.ip is None and not address.relayed):
         return Deny(Reason.ADDRESS, f"address {attempt.address!r} has no IP: judged is what is really dialled")
-    peer = attempt.peer or address.peer or None
-    if attempt.peer and address.peer and attempt.peer != address.peer:
-        return Deny(Reason.IDENTITY, f"{attempt.address!r} names another peer than {attempt.peer}")
-    if peer is None and attempt.direction is Direction.OUT:
-        return Deny(Reason.IDENTITY, f"{attempt.address!r} names no peer: we dial only whom we know")
-    who = [one for one in (peer, address.relay) if one]
+    if attempt.peer is not None and address.peer not in ("", attempt.peer):
+        return Deny(Reason.IDENTITY, f"{attempt.address!r} names another peer than {attempt.peer!r}")
+    peer = address.peer or attempt.peer
+    who = [one for one in (peer, address.relay or None) if one is not None]
     return (
         _judge_lists(who, address.ip, rules, now_ms)
         or _judge_allowed(peer, address, rules.allow)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-Sent = Callable[[], None]
+Taken = Callable[[], None]
 
 
 def _nothing() -> None:
@@ -23,14 +23,14 @@ class Outbox:
 
     def __init__(self, max_notes: int) -> None:
         self.lost = 0
-        self._frames: deque[tuple[bytes, Sent]] = deque()
+        self._frames: deque[tuple[bytes, Taken]] = deque()
         self._notes: deque[bytes] = deque()
         self._max_notes = max_notes
         self._filled = anyio.Event()
 
-    def put(self, frame: bytes, sent: Sent = _nothing) -> None:
-        """A request or reply; `sent` is called once all of it is with the system."""
-        self._frames.append((frame, sent))
+    def put(self, frame: bytes, taken: Taken = _nothing) -> None:
+        """A request or reply; `taken` is called when the writer has come to it."""
+        self._frames.append((frame, taken))
         self._filled.set()
 
     def put_note(self, frame: bytes) -> None:
@@ -41,9 +41,13 @@ class Outbox:
         self._notes.append(frame)
         self._filled.set()
 
-    async def get(self) -> tuple[bytes, Sent]:
+    async def get(self) -> bytes:
         """The next frame; waits until there is one."""
         while not self._frames and not self._notes:
             self._filled = anyio.Event()
             await self._filled.wait()
-        return self._frames.popleft() if self._frames else (self._notes.popleft(), _nothing)
+        if not self._frames:
+            return self._notes.popleft()
+        frame, taken = self._frames.popleft()
+        taken()
+        return frame

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from peerwatch.node.config import NodeLimits
+
 T = TypeVar("T")
 
 
@@ -19,6 +21,17 @@ class QueueLimits:
     max_running: int
     max_running_per_peer: int
     quantum: float = 1.0
+
+    @classmethod
+    def inbound(cls, limits: NodeLimits) -> QueueLimits:
+        """For the streams that others open: half of all slots at most for one peer, however many connections it has."""
+        running = limits.process_streams_in
+        return cls(
+            max_waiting=limits.max_streams,
+            max_waiting_per_peer=limits.max_streams_in,
+            max_running=running,
+            max_running_per_peer=min(limits.max_streams_in, max(1, running // 2)),
+        )
 
 
 class Full(Enum):
