@@ -88,3 +88,13 @@ class LimitError(QueryError):
 
 class CancelledQueryError(QueryError):
     """Whoever asked is gone."""
+
+
+def error_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group that holds only errors of ours; the group itself when a bug is among them."""
+    if group.split(PeerwatchError)[1] is not None:
+        return group
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -31,16 +31,15 @@ _FILE = "peerwatch.toml"
 _PREFIX = "PEERWATCH_"
 _P2P_PREFIX = "P2P_"
 _NOT_SETTINGS = ("PEERWATCH_CI", "PEERWATCH_CONFIG", "PEERWATCH_TOKEN")  # read elsewhere: tests, --config, --token
-_P2P = {"P2P_METRICS_PORT": "agent_http.port", "P2P_DATA_DIR": "data", "P2P_LOG_LEVEL": "log.level"}
-_P2P_OF_THE_NODE = frozenset(
-    {
-        "P2P_LISTEN_ADDRS",
-        "P2P_EXTERNAL_ADDRS",
-        "P2P_BOOTSTRAP_PEERS",
-        "P2P_BOOTSTRAP",
-        "P2P_MAX_CONNECTIONS",
-    }
-)
+_P2P = {
+    "P2P_METRICS_PORT": "agent_http.port",
+    "P2P_DATA_DIR": "data",
+    "P2P_LOG_LEVEL": "log.level",
+    "P2P_LISTEN_ADDRS": "p2p.listen",
+    "P2P_EXTERNAL_ADDRS": "p2p.external",
+    "P2P_BOOTSTRAP_PEERS": "p2p.bootstrap_peers",
+    "P2P_MAX_CONNECTIONS": "p2p.max_connections",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,16 @@ class AgentHttpConfig:
     credential: str = field(default="", repr=False)  # what others must send as a bearer token; needed off loopback
 
 
+@dataclass(frozen=True, slots=True)
+class P2pConfig:
+    """The libp2p node, in a process of its own; needs the extra p2p. Runs once `listen` or `bootstrap_peers` is set."""
+
+    listen: tuple[str, ...] = ()  # of a hub, as /ip4/0.0.0.0/tcp/4001: members deliver there, nobody else gets in
+    external: tuple[str, ...] = ()  # what others are told to dial; empty: what it listens on
+    bootstrap_peers: tuple[str, ...] = ()  # of an agent: its hub, as /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
+    max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent
+
+
 def _default_data() -> str:
     return str(Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "peerwatch")
 
@@ -89,6 +98,7 @@ class Settings:
     hub: HubConfig = field(default_factory=HubConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     agent_http: AgentHttpConfig = field(default_factory=AgentHttpConfig)
+    p2p: P2pConfig = field(default_factory=P2pConfig)
     ship: ShipConfig = field(default_factory=ShipConfig)
     spool: SpoolConfig = field(default_factory=SpoolConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)
@@ -166,8 +176,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 def _p2p_path(name: str) -> str:
     if name in _P2P:
         return _P2P[name]
-    if name in _P2P_OF_THE_NODE:
-        raise ConfigError(f"{name}: this version has no libp2p node yet; remove it, agents deliver over https")
+    if name == "P2P_BOOTSTRAP":
+        raise ConfigError(f"{name}: this version does not serve as bootstrap and relay yet; remove it")
     raise ConfigError(f"{name}: unknown; known are {', '.join(sorted(_P2P))}")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from peerwatch.cli.main import COMMANDS, make_parser, wanted_commands
 from peerwatch.cli.parameters import Argument, Option, declare, run
-from peerwatch.cli.running import error_of
+from peerwatch.errors import error_of
 from peerwatch.errors import ConfigError, StoreError
 
 

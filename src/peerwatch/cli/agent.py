@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 
+from peerwatch.agent.ship import Link
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.known_hub import load_known_hub
+from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.running import run_role
-from peerwatch.errors import ConfigError
+from peerwatch.errors import ConfigError, DecodeError
 from peerwatch.fleet.keys import load_or_create_keys
 from peerwatch.fleet.membership import Membership
 from peerwatch.fleet.roster import HUB
+from peerwatch.links.first import FirstLink
 from peerwatch.links.https import HttpsLink
-from peerwatch.model import SystemClock
+from peerwatch.links.p2p import P2pLink
+from peerwatch.model import Clock, SystemClock
+from peerwatch.node.address import parse_address
 from peerwatch.settings import Settings
 from peerwatch.telemetry import CollectorRegistry
+from peerwatch.wire.identity import peer_id
 
 
 def agent(data: options.Data = None, metrics_port: options.MetricsPort = None, config: options.Config = None) -> None:
@@ -38,16 +46,41 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
     if entry is None:
         raise ConfigError(f"{folder}: the membership does not contain this machine; join again")
     identity = AgentIdentity(keys.peer.public, keys.signing, membership, folder / "epoch.json")
-    async with HttpsLink(hub.addresses[0], hub.certificate_pem) as link:
-        role = AgentRole(
-            settings, settings.agent, identity, link, "hub", _only_hub(membership), clock, CollectorRegistry()
-        )
+    member = _only_hub(membership)
+    node = _node(settings, folder, membership, member, clock)
+    async with HttpsLink(hub.addresses[0], hub.certificate_pem) as https, anyio.create_task_group() as around:
+        link: Link = https
+        if node is not None:
+            link = FirstLink([P2pLink(lambda protocol, body: node.deliver(member, protocol, body)), https])
+            around.start_soon(node.run)
+        role = AgentRole(settings, settings.agent, identity, link, "hub", member, clock, CollectorRegistry())
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
             print(f"peerwatch agent {entry.name}: delivering to {hub.addresses[0]}", flush=True)
             if role.metrics_url:
                 print(f"metrics for a Prometheus that pulls: {role.metrics_url}", flush=True)
         role.close()
+        around.cancel_scope.cancel()
+
+
+def _node(settings: Settings, folder: Path, membership: Membership, hub: bytes, clock: Clock) -> NodeProcess | None:
+    """The libp2p node that delivers to the hub, where the settings say how it is reached."""
+    if not settings.p2p.bootstrap_peers:
+        return None
+    ours = [text for text in settings.p2p.bootstrap_peers if _names(text, hub)]
+    if not ours:
+        raise ConfigError(
+            f"p2p.bootstrap_peers: none is this fleet's hub, {peer_id(hub) if hub else 'or it has several hubs'}"
+        )
+    start = node_start(settings, folder, folder / "peer.key", "agent")
+    return NodeProcess(start, lambda: membership.roster, clock, hold={hub: ours})
+
+
+def _names(text: str, member: bytes) -> bool:
+    try:
+        return bool(member) and parse_address(text).peer == peer_id(member)
+    except DecodeError as error:
+        raise ConfigError(f"p2p.bootstrap_peers: {error}") from error
 
 
 def _only_hub(membership: Membership) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -14,14 +15,16 @@ import peerwatch
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.hub_status import HubStatus
+from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.cli.watched_store import WatchedStore
 from peerwatch.cli.write_route import write_route
 from peerwatch.collector.collector import Collector
-from peerwatch.errors import ConfigError, StoreError
+from peerwatch.errors import ConfigError, LinkError, QuotaError, StoreError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.roster import AGENT, HUB
 from peerwatch.model import Clock, Matrix, SystemClock
+from peerwatch.node.messages import Inbound
 from peerwatch.serve.address import Address, parse_address
 from peerwatch.serve.credentials import Credentials, Scope
 from peerwatch.serve.gate import Gate
@@ -35,6 +38,7 @@ from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
 from peerwatch.wire.named_cache import NamedCache
+from peerwatch.wire.protocols import MEMBERSHIP, PUSH
 
 _log = get_logger("hub")
 _MAINTENANCE_S = 1.0
@@ -67,6 +71,7 @@ class HubRole:
             self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
         )
         self._write_route = write_route(settings, self.collector, self._watched, clock, registry)
+        self._node = self._make_node()
         self._maintenance_error = ""
         # Last, since it is shown only once: a start that fails above must not use it up.
         self.first_token = _first_token(self.credentials, self.address)
@@ -132,6 +137,8 @@ class HubRole:
             async with anyio.create_task_group() as servers:
                 await servers.start(public.run)
                 await servers.start(private.run)
+                if self._node is not None:
+                    servers.start_soon(_run_until, stop, self._node.run)
                 _log.info("hub ready", url=self.url, data=str(self._settings.folder))
                 task_status.started()
                 await stop.wait()
@@ -141,6 +148,24 @@ class HubRole:
             self.collector.close()
             await collected.wait()
             background.cancel_scope.cancel()
+
+    def _make_node(self) -> NodeProcess | None:
+        if not self._settings.p2p.listen:
+            return None
+        folder = self._settings.folder
+        start = node_start(self._settings, folder, folder / "fleet" / "peer.key", "hub")
+        return NodeProcess(start, lambda: self.authority.membership.roster, self._clock, answer=self._answer_member)
+
+    async def _answer_member(self, inbound: Inbound) -> bytes:
+        """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""
+        if inbound.protocol == MEMBERSHIP:
+            return self.authority.membership.welcome(b"")
+        if inbound.protocol != PUSH:
+            raise LinkError(f"nobody answers {inbound.protocol} here")
+        result = await self.collector.push(inbound.body)
+        if result.wait_s is not None:
+            raise QuotaError("the hub is full", result.wait_s)
+        return result.reply
 
     async def _collect(self, done: anyio.Event, *, task_status: TaskStatus[None]) -> None:
         await self.collector.run(task_status=task_status)
@@ -170,6 +195,13 @@ class HubRole:
         if not path.is_absolute():
             raise ConfigError(f"target: {target!r} is not an absolute path")
         self.store.snapshot(path)
+
+
+async def _run_until(stop: anyio.Event, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await stop.wait()
+        tasks.cancel_scope.cancel()
 
 
 def envelope_decoder() -> _Decoder:

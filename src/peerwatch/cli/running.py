@@ -11,7 +11,7 @@ import stamina.instrumentation
 
 from peerwatch.cli.heap import keep_small, share_one_heap
 from peerwatch.cli.stopping import watch_signals
-from peerwatch.errors import PeerwatchError
+from peerwatch.errors import error_of
 from peerwatch.settings import LogConfig
 from peerwatch.telemetry import configure_logging, configure_metrics
 
@@ -46,13 +46,3 @@ async def _framed(main: Callable[[anyio.Event], Awaitable[None]]) -> None:
         tasks.start_soon(keep_small)
         await main(stop)
         tasks.cancel_scope.cancel()
-
-
-def error_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in a group that holds only errors of ours; the group itself when a bug is among them."""
-    if group.split(PeerwatchError)[1] is not None:
-        return group
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first

@@ -9,8 +9,9 @@ from typing import Protocol, cast
 import anyio
 import anyio.abc
 
-from peerwatch.errors import DecodeError, LinkError, PeerError, PeerwatchError, QuotaError
+from peerwatch.errors import DecodeError, LinkError, PeerwatchError
 from peerwatch.node.config import SocketConfig
+from peerwatch.node.failures import checked_reply, to_failed
 from peerwatch.node.frames import FrameReader, pack_frame
 from peerwatch.node.messages import (
     Delivered,
@@ -158,7 +159,7 @@ class Channel:
                 f"{type(message).__name__}: no answer from the {self._other} within {within_s:g} s"
             ) from error
         self._pending.pop(request_id, None)
-        return _checked_reply(pending.reply)
+        return checked_reply(pending.reply)
 
     def tell(self, note: Note) -> None:
         """Send a note, sometime; dropped when the other side does not read. Raises ValueError for one above 16 KB."""
@@ -298,7 +299,7 @@ class Channel:
             try:
                 reply = await self._handler.answer(request)
             except PeerwatchError as error:
-                reply = _failed(error)
+                reply = to_failed(error)
             except TimeoutError as error:
                 reply = Failed(reason=Failure.TIMEOUT, message=str(error)[:1000])
             except Exception as error:  # a bug of ours: this request fails, the connection stays
@@ -326,33 +327,3 @@ class Channel:
         for pending in self._pending.values():
             pending.settle(why)
         self._pending.clear()
-
-
-def _failed(error: PeerwatchError) -> Failed:
-    """An error of the handler's, as the other side is told."""
-    wait_s = getattr(error, "wait_s", None) or 0.0
-    if isinstance(error, QuotaError):
-        reason = Failure.BUSY if wait_s else Failure.DENIED
-    elif isinstance(error, PeerError):
-        reason = Failure.MALFORMED
-    elif isinstance(error, LinkError):
-        reason = Failure.BUSY if wait_s else Failure.UNREACHABLE
-    else:
-        reason = Failure.INTERNAL
-    return Failed(reason=reason, message=str(error)[:1000], wait_ms=round(wait_s * 1000))
-
-
-def _checked_reply(reply: Reply | LinkError | None) -> Reply:
-    """The reply, or the error that it stands for."""
-    if isinstance(reply, Failed):
-        words, wait_s = f"{reply.reason.value}: {reply.message}", reply.wait_ms / 1000 or None
-        if reply.reason is Failure.MALFORMED:
-            raise DecodeError(words)
-        if reply.reason is Failure.DENIED:
-            raise QuotaError(words)
-        raise LinkError(words, wait_s)
-    if isinstance(reply, LinkError):
-        raise LinkError(str(reply)) from reply
-    if reply is None:
-        raise LinkError("the connection has ended")
-    return reply

@@ -1,0 +1,214 @@
+"""NodeProcess: the libp2p node beside a hub or an agent: started, told who is a member, and started again."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.abc
+import msgspec
+
+from peerwatch import __version__
+from peerwatch.errors import ConfigError, LinkError, PeerwatchError
+from peerwatch.fleet.roster import Roster
+from peerwatch.model import Clock
+from peerwatch.node.channel import Channel
+from peerwatch.node.config import SocketConfig
+from peerwatch.node.messages import (
+    AskStatus,
+    Deliver,
+    Delivered,
+    Inbound,
+    Message,
+    Note,
+    OpenPeer,
+    Reply,
+    Status,
+    from_view,
+)
+from peerwatch.node.roster_view import view_of
+from peerwatch.node.socket import SOCKET_NAME, open_channel
+from peerwatch.node.start import NodeStart
+from peerwatch.settings import Settings
+from peerwatch.telemetry import get_logger
+from peerwatch.wire.identity import peer_id
+
+_log = get_logger("node")
+_START_S = 30.0  # it imports libp2p, 2 s on a quiet machine
+_LOOK_S = 1.0  # how soon a change of the roster reaches the node
+_FIRST_WAIT_S, _MOST_WAIT_S, _WELL_S = 1.0, 60.0, 60.0
+_DELIVER_S = 20.0  # as over HTTPS
+_END_S = 5.0
+
+Answer = Callable[[Inbound], Awaitable[bytes]]
+"""What a member is answered. Raises errors of ours."""
+
+
+async def _nothing_to_answer(inbound: Inbound) -> bytes:
+    raise LinkError(f"nobody answers {inbound.protocol} here")
+
+
+class NodeProcess:
+    """One node. `run` keeps it up until cancelled, with growing waits; `deliver` fails while it is down.
+
+    `hold` are the members to stay connected to, with their multiaddrs.
+    """
+
+    def __init__(
+        self,
+        start: NodeStart,
+        roster: Callable[[], Roster],
+        clock: Clock,
+        *,
+        answer: Answer = _nothing_to_answer,
+        hold: Mapping[bytes, Sequence[str]] | None = None,
+    ) -> None:
+        self._start = start
+        self._roster = roster
+        self._clock = clock
+        self._answer = answer
+        self._hold = dict(hold or {})
+        self._socket = SocketConfig()
+        self._channel: Channel | None = None
+        self.pid = 0
+
+    async def deliver(self, member: bytes, protocol: str, body: bytes) -> bytes:
+        """The member's answer. Raises LinkError, DecodeError, QuotaError."""
+        if self._channel is None:
+            raise LinkError("the libp2p node is not up yet")
+        request = Deliver(peer=peer_id(member), protocol=protocol, body=body, wait_ms=round(_DELIVER_S * 1000))
+        reply = await self._channel.request(request, _DELIVER_S + 1.0)
+        if not isinstance(reply, Delivered):
+            raise LinkError(f"the node answered with {type(reply).__name__}")
+        return reply.body
+
+    async def answer(self, request: Message) -> Reply:
+        """See `channel.Handler`."""
+        if isinstance(request, Inbound):
+            return Delivered(body=await self._answer(request))
+        raise LinkError(f"{type(request).__name__} is not dealt with here")
+
+    def hear(self, note: Note) -> None:
+        """See `channel.Handler`."""
+        _log.debug("node says", note=type(note).__name__)
+
+    async def run(self) -> None:
+        """Keep it up."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            began_s = self._clock.monotonic_s()
+            reason = "ended"
+            try:
+                await self._live()
+            except (PeerwatchError, OSError) as error:
+                reason = str(error)
+            if self._clock.monotonic_s() - began_s > _WELL_S:
+                wait_s = _FIRST_WAIT_S
+            _log.warning("libp2p node down", reason=reason, again_s=wait_s)
+            await anyio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(wait_s * 2, _MOST_WAIT_S)
+
+    async def _live(self) -> None:
+        """One life of the process, from start to end."""
+        async with self._process() as process:
+            channel = await self._connect(process)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(channel.run)
+                try:
+                    await channel.ready()
+                    await self._attend(channel, tasks)
+                except PeerwatchError as error:
+                    _log.info("node's socket", reason=str(error))
+                finally:
+                    self._channel = None
+                    channel.close()
+
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[anyio.abc.Process]:
+        command = [sys.executable, "-m", "peerwatch.node"]
+        process = await anyio.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None)
+        self.pid = process.pid
+        try:
+            assert process.stdin is not None
+            await process.stdin.send(msgspec.json.encode(self._start) + b"\n")
+            yield process
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _end(process)
+
+    async def _connect(self, process: anyio.abc.Process) -> Channel:
+        path = Path(self._start.folder) / SOCKET_NAME
+        deadline_s = self._clock.monotonic_s() + _START_S
+        while True:
+            if process.returncode is not None:
+                raise LinkError(f"the node ended with {process.returncode}; its log says why")
+            try:
+                return await open_channel(path, self, self._socket, f"peerwatch {__version__}")
+            except LinkError:
+                if self._clock.monotonic_s() > deadline_s:
+                    raise
+            await anyio.sleep(0.1)
+
+    async def _attend(self, channel: Channel, tasks: anyio.abc.TaskGroup) -> None:
+        """Tell it the roster, at first and whenever it changes, and whom to hold; until the channel ends."""
+        told = await self._tell_roster(channel, -1)
+        status = await channel.request(AskStatus())
+        if isinstance(status, Status) and status.addresses:
+            _log.info("libp2p node listens", addresses=" ".join(status.addresses))
+        for member, addresses in self._hold.items():
+            tasks.start_soon(self._open, channel, member, addresses)
+        self._channel = channel
+        while not channel.closed.is_set():
+            with anyio.move_on_after(_LOOK_S):
+                await channel.closed.wait()
+            if not channel.closed.is_set():
+                told = await self._tell_roster(channel, told)
+
+    async def _tell_roster(self, channel: Channel, told: int) -> int:
+        roster = self._roster()
+        if roster.version != told:
+            await channel.request(from_view(view_of(roster, self._clock.now_ms())))
+        return roster.version
+
+    async def _open(self, channel: Channel, member: bytes, addresses: Sequence[str]) -> None:
+        try:
+            await channel.request(OpenPeer(peer=peer_id(member), addresses=list(addresses), wait_ms=10_000))
+        except PeerwatchError as error:  # the node goes on trying
+            _log.info("hub not reached over libp2p yet", reason=str(error))
+
+
+async def _end(process: anyio.abc.Process) -> None:
+    """Closing its input ends it; what hangs is killed."""
+    if process.stdin is not None:
+        await process.stdin.aclose()
+    with anyio.move_on_after(_END_S):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def node_start(settings: Settings, folder: Path, key_file: Path, preset: Literal["hub", "agent"]) -> NodeStart:
+    """How the node of these settings starts. Raises ConfigError for what cannot be, and where libp2p is missing."""
+    if find_spec("libp2p") is None:
+        raise ConfigError("p2p is set, but libp2p is not installed: pip install 'peerwatch[p2p]', or remove [p2p]")
+    p2p, log = settings.p2p, settings.log
+    start = NodeStart(
+        folder=str(folder),
+        key_file=str(key_file),
+        preset=preset,
+        listen=p2p.listen,
+        external=p2p.external,
+        max_connections=p2p.max_connections,
+        log_level=log.level,
+        log_json=log.format == "json" or (log.format == "auto" and not sys.stderr.isatty()),
+    )
+    start.config()
+    return start

@@ -1,0 +1,59 @@
+"""The node's process: `python -m peerwatch.node`, started by the main process, which writes one line of JSON to it.
+
+It ends when its standard input does, however the main process ended; signals of a terminal are for that one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from peerwatch.errors import PeerwatchError, error_of
+from peerwatch.fleet.keys import load_key
+from peerwatch.model import SystemClock
+from peerwatch.node.node import Node
+from peerwatch.node.start import NodeStart
+from peerwatch.telemetry import configure_logging
+
+
+def _main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    start = msgspec.json.decode(sys.stdin.buffer.readline(), type=NodeStart)
+    configure_logging(start.log_level, json=start.log_json)
+    try:
+        anyio.run(_run, start, backend="trio")
+    except BaseExceptionGroup as group:
+        error = error_of(group)
+        if not isinstance(error, PeerwatchError):
+            raise
+        print(f"peerwatch node: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+async def _run(start: NodeStart) -> None:
+    folder = Path(start.folder)
+    node = Node(load_key(Path(start.key_file)), start.config(), folder, SystemClock())
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_watch_input, stop)
+        await node.run(stop)
+        tasks.cancel_scope.cancel()
+
+
+async def _watch_input(stop: anyio.Event) -> None:
+    await anyio.to_thread.run_sync(os.read, sys.stdin.fileno(), 1, abandon_on_cancel=True)
+    stop.set()
+
+
+if __name__ == "__main__":
+    code = _main()
+    sys.stderr.flush()
+    os._exit(code)  # the thread that reads standard input would keep the process

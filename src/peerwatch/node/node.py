@@ -1,0 +1,215 @@
+"""Node: the process that faces the network, put together: host, gate, bans, and the socket to the main process."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from peerwatch import __version__
+from peerwatch.errors import LinkError, PeerError
+from peerwatch.model import Clock
+from peerwatch.node.ban_file import load_bans, save_bans
+from peerwatch.node.bans import Bans
+from peerwatch.node.carrier import Carrier
+from peerwatch.node.config import NodeConfig
+from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Event
+from peerwatch.node.gate import NodeGate
+from peerwatch.node.host import Host
+from peerwatch.node.messages import (
+    AskStatus,
+    ClosePeer,
+    Deliver,
+    Delivered,
+    Done,
+    Inbound,
+    Message,
+    Note,
+    OpenPeer,
+    PeerRecord,
+    Presence,
+    Reply,
+    SetBans,
+    SetRoster,
+    Status,
+    to_ban,
+    to_view,
+)
+from peerwatch.node.socket import SOCKET_NAME, NodeServer
+from peerwatch.telemetry import get_logger
+from peerwatch.wire.identity import PrivateKey, peer_id, public_key_of
+
+_log = get_logger("node")
+_FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 30.0  # between dials of a peer that is to be held, with jitter
+
+
+@dataclass(slots=True)
+class _Held:
+    """A peer to which a connection is to be open at all times."""
+
+    addresses: tuple[str, ...]
+    wait_s: float = _FIRST_WAIT_S
+    due_s: float = 0.0
+
+
+class Node:
+    """Answers the main process, and carries what peers ask it. Nobody gets in before the first roster.
+
+    Mutable; owned by the event loop (trio) that is in `run`. `folder` holds its socket and its bans.
+    """
+
+    def __init__(self, key: PrivateKey, config: NodeConfig, folder: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._ban_file = folder / "bans"
+        self._bans = Bans(config.max_bans)
+        self._bans.merge(load_bans(self._ban_file), clock.now_ms())
+        self._gate = NodeGate(config, self._bans, clock)
+        self._server = NodeServer(folder / SOCKET_NAME, self, config.socket, f"peerwatch {__version__}")
+        self._host = Host(
+            key, self._gate, self._hear_event, limits=config.limits, listen=config.listen, external=config.external
+        )
+        self._carrier = Carrier(self._host, self._serve)
+        self._answer_s = config.socket.answer_s
+        self._held: dict[bytes, _Held] = {}
+        self._wake = anyio.Event()
+        self._started_s = clock.monotonic_s()
+
+    async def run(self, stop: anyio.Event) -> None:
+        """Until `stop`. Raises ConfigError when it cannot listen."""
+        async with self._host, anyio.create_task_group() as tasks:
+            await tasks.start(self._server.run)
+            tasks.start_soon(self._hold_all)
+            _log.info("node ready", addresses=" ".join(self._host.addresses))
+            await stop.wait()
+            tasks.cancel_scope.cancel()
+
+    # ---- the main process's side
+
+    async def answer(self, request: Message) -> Reply:
+        """See `channel.Handler`."""
+        match request:
+            case Deliver():
+                return await self._deliver(request)
+            case SetRoster():
+                await self._set_roster(request)
+            case SetBans():
+                await self._set_bans(request)
+            case OpenPeer():
+                await self._open_peer(request)
+            case ClosePeer():
+                member = public_key_of(request.peer)
+                self._held.pop(member, None)
+                await self._host.close_peer(member, request.reason or "closed")
+            case AskStatus():
+                return self._status()
+            case _:
+                raise LinkError(f"this node does not do {type(request).__name__}")
+        return Done()
+
+    def hear(self, note: Note) -> None:
+        """See `channel.Handler`: the main process tells nothing without being asked."""
+
+    async def _deliver(self, request: Deliver) -> Delivered:
+        member = public_key_of(request.peer)
+        return Delivered(body=await self._carrier.ask(member, request.protocol, request.body, request.wait_ms / 1000))
+
+    async def _set_roster(self, request: SetRoster) -> None:
+        view, before = to_view(request), self._gate.roster
+        self._gate.roster = view
+        now_ms = self._clock.now_ms()
+        for one in self._host.connections:  # also those whose time has come since
+            if not view.is_member(peer_id(one.member), now_ms):
+                await self._host.close_peer(one.member, "roster")
+        _log.info("roster", version=view.version, before=before.version, members=len(view.members))
+
+    async def _set_bans(self, request: SetBans) -> None:
+        now_ms = self._clock.now_ms()
+        if not self._bans.merge(map(to_ban, request.bans), now_ms):
+            return
+        await anyio.to_thread.run_sync(save_bans, self._ban_file, list(self._bans))
+        for one in self._host.connections:
+            if self._gate.admit(one.member, one.address, one.direction) is not None:
+                await self._host.close_peer(one.member, "banned")
+
+    async def _open_peer(self, request: OpenPeer) -> None:
+        member = public_key_of(request.peer)
+        held = self._held[member] = _Held(tuple(request.addresses), due_s=self._clock.monotonic_s() + _FIRST_WAIT_S)
+        self._wake.set()
+        try:
+            with anyio.fail_after(request.wait_ms / 1000):
+                await self._dial(member, held)
+        except TimeoutError as error:
+            raise LinkError(f"{request.peer}: no connection within {request.wait_ms} ms") from error
+
+    def _status(self) -> Status:
+        began_ms = self._clock.now_ms() - anyio.current_time() * 1000  # of the event loop's clock
+        peers = [
+            PeerRecord(peer_id(one.member), one.address, one.direction.value, round(began_ms + one.opened_s * 1000))
+            for one in self._host.connections
+        ]
+        return Status(
+            peer=self._host.peer_id,
+            uptime_ms=round((self._clock.monotonic_s() - self._started_s) * 1000),
+            addresses=list(self._host.addresses),
+            peers=peers,
+            roster_version=self._gate.roster.version,
+        )
+
+    # ---- connections that are held
+
+    async def _dial(self, member: bytes, held: _Held) -> None:
+        await self._host.dial(member, held.addresses)
+        self._host.watch(member)
+        held.wait_s = _FIRST_WAIT_S
+
+    async def _hold_all(self) -> None:
+        async with anyio.create_task_group() as dials:
+            while True:
+                connected = {one.member for one in self._host.connections}
+                now_s = self._clock.monotonic_s()
+                for member, held in self._held.items():
+                    if member not in connected and held.due_s <= now_s:
+                        held.due_s = now_s + held.wait_s * random.uniform(0.5, 1.0)
+                        held.wait_s = min(held.wait_s * 2, _MOST_WAIT_S)
+                        dials.start_soon(self._try_dial, member, held)
+                self._wake = anyio.Event()
+                with anyio.move_on_after(_FIRST_WAIT_S / 2):
+                    await self._wake.wait()
+
+    async def _try_dial(self, member: bytes, held: _Held) -> None:
+        try:
+            await self._dial(member, held)
+        except (LinkError, PeerError) as error:
+            _log.info("peer not reached", peer=peer_id(member), reason=str(error), again_s=round(held.wait_s, 1))
+
+    # ---- the network's side
+
+    async def _serve(self, member: bytes, protocol: str, body: bytes) -> bytes:
+        """What a peer asks is the main process's to answer: this one believes nothing and keeps nothing."""
+        address = next((one.address for one in self._host.connections if one.member == member), "")
+        inbound = Inbound(peer=peer_id(member), address=address, protocol=protocol, body=body)
+        reply = await self._server.request(inbound, self._answer_s)
+        if not isinstance(reply, Delivered):
+            raise LinkError(f"the main process answered with {type(reply).__name__}")
+        return reply.body
+
+    def _hear_event(self, event: Event) -> None:
+        if isinstance(event, ConnectionRefused):
+            _log.info("connection refused", address=event.address, reason=event.reason, words=event.words)
+        if not isinstance(event, ConnectionOpened | ConnectionClosed):
+            return
+        connected = isinstance(event, ConnectionOpened)
+        if not connected:
+            self._carrier.forget(event.member)
+            self._wake.set()
+        self._server.tell(
+            Presence(
+                peer=peer_id(event.member),
+                connected=connected,
+                direction=event.direction.value,
+                address=event.address,
+                time_ms=self._clock.now_ms(),
+            )
+        )

@@ -1,0 +1,9 @@
+"""Protocols: the names under which members speak to each other over libp2p (docs/formats/node.md)."""
+
+from __future__ import annotations
+
+PUSH = "/peerwatch/push/1"
+"""A PushRequest, answered by a PushReply (docs/formats/envelope.md)."""
+
+MEMBERSHIP = "/peerwatch/membership/1"
+"""Anything, answered by the hub's signed word on who the hubs are."""

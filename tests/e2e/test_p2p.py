@@ -1,0 +1,114 @@
+"""An agent delivers over libp2p: from its node to the hub's, with nothing else to deliver by."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from peerwatch.fleet.keys import load_key
+from peerwatch.wire.identity import peer_id
+from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
+
+pytest.importorskip("libp2p", reason="the extra p2p is not installed: make p2p")
+pytestmark = pytest.mark.e2e
+STALL_S = 60.0  # two processes start anew, dial and handshake on a busy machine
+
+
+class Pair:
+    """A hub that listens for libp2p, and an agent that knows no other way to it."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self.hub_folder, self.agent_folder = processes.folder / "hub", processes.folder / "second"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._listen = f"/ip4/127.0.0.1/tcp/{port}"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._http = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.hub = self.start_hub()
+        self.url = self.hub.url()
+        self._join()
+        self.agent = self.start_agent()
+
+    def start_hub(self) -> Running:
+        """The hub, again after it was killed."""
+        arguments = ["hub", "--data", str(self.hub_folder), "--listen", self._http]
+        return self._processes.start(*arguments, extra={"P2P_LISTEN_ADDRS": self._listen})
+
+    def start_agent(self) -> Running:
+        """The agent, likewise."""
+        hub = peer_id(load_key(self.hub_folder / "fleet" / "peer.key").public)
+        settings = {**QUICK, "P2P_BOOTSTRAP_PEERS": f"{self._listen}/p2p/{hub}"}
+        arguments = ["agent", "--data", str(self.agent_folder), "--metrics-port", "0"]
+        return self._processes.start(*arguments, extra=settings)
+
+    def _join(self) -> None:
+        made = self._processes.run("invite", "--data", str(self.hub_folder), "--json", "--name", "second")
+        token = json.loads(made.stdout)["token"]
+        done = self._processes.run("join", token, "--no-run", "--data", str(self.agent_folder))
+        assert done.returncode == 0, done
+        known = self.agent_folder / "agent" / "hub.json"
+        known.write_text(re.sub(r"http://[^\"]+", "http://127.0.0.1:9", known.read_text()))  # nobody is there
+
+    def samples(self) -> list[int]:
+        """The times, in ms, of the agent's samples that the hub has."""
+        found = ask(self.url, 'node_boot_time_seconds{instance="second"}[1h]')
+        return [round(float(at) * 1000) for at, _ in found[0]["values"]] if found else []
+
+    def goes_on(self, what: str) -> None:
+        """Until the hub has samples that were taken after now."""
+        now_ms = time.time() * 1000
+        eventually(lambda: max(self.samples(), default=0) > now_ms, f"samples after {what}", STALL_S)
+
+
+def _nodes(of: Running) -> list[psutil.Process]:
+    children = psutil.Process(of.process.pid).children()
+    return [one for one in children if "peerwatch.node" in one.cmdline()]
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
+    """The hub has them with the agent's name; who is not a member is not even answered; both end cleanly."""
+    pair = Pair(processes)
+    eventually(lambda: value(pair.url, 'node_boot_time_seconds{instance="second"}'), "samples over libp2p", STALL_S)
+    assert _mode(pair.hub_folder / "node.sock") == 0o600
+    nodes = _nodes(pair.hub) + _nodes(pair.agent)
+    assert len(nodes) == 2
+    assert pair.agent.stop() == 0
+    assert pair.hub.stop() == 0
+    eventually(lambda: not any(one.is_running() for one in nodes), "the nodes are gone with those who started them")
+
+
+@pytest.mark.chaos
+def test_nodes_and_hub_killed_in_turn_lose_nothing_and_store_nothing_twice(processes: Processes) -> None:
+    """kill -9 of either node, of the hub, of the agent: delivery goes on, and every second has one sample."""
+    pair = Pair(processes)
+    pair.goes_on("the start")
+    first_ms = pair.samples()[0]
+    for round_ in range(3):
+        for victim in (pair.hub, pair.agent):
+            (node,) = eventually(lambda of=victim: _nodes(of), f"a node of {victim.name}")  # type: ignore[misc]
+            node.kill()
+            pair.goes_on(f"round {round_}: the node of {victim.name} was killed")
+        nodes = _nodes(pair.hub)
+        pair.hub.kill()
+        eventually(lambda gone=nodes: not any(one.is_running() for one in gone), "a node without its hub ends")  # type: ignore[misc]
+        pair.hub = pair.start_hub()
+        pair.hub.url()
+        pair.goes_on(f"round {round_}: the hub was killed")
+    times = pair.samples()
+    assert len(times) == len(set(times))
+    steps = [after - before for before, after in pairwise(times)]
+    assert times[0] == first_ms and max(steps) <= 2_000, steps  # it samples once a second, spooled while nobody answers
