@@ -13,8 +13,7 @@ import pytest
 
 from peerwatch.cli.main import COMMANDS, make_parser, wanted_commands
 from peerwatch.cli.parameters import Argument, Option, declare, run
-from peerwatch.errors import error_of
-from peerwatch.errors import ConfigError, StoreError
+from peerwatch.errors import ConfigError, StoreError, error_of
 
 
 def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
