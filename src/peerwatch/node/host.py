@@ -197,7 +197,8 @@ class Host:
                     if health.must_check(conn.seat, uses, self.limits, now_s):
                         conn.refresh(now_s)
                         checks.start_soon(self._check, conn, health.CHECK_S, "health")
-                    checks.start_soon(conn.sweep)
+                    if len(conn.muxed_conn.streams) > len(conn.streams):
+                        checks.start_soon(conn.sweep)
 
     async def _check(self, conn: GuardedConn, within_s: float, reason: str) -> bool:
         try:

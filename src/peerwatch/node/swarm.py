@@ -18,6 +18,7 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.rcmgr import Direction as LibraryDirection
+from multiaddr import Multiaddr
 
 from peerwatch.errors import LinkError, QuotaError
 from peerwatch.node.connection import DeniedError, Direction, StreamClosed, StreamOpened
@@ -96,8 +97,10 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
         """Until it is closed by either side. Whatever fails ends this connection and nothing else."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.muxed_conn.start)
                 tasks.start_soon(self.start)
+                await self.muxed_conn.start()
+                await self.end("remote")
+                tasks.cancel_scope.cancel()  # handlers that wait for something else than the other side
         except Exception as error:
             _log.warning("connection failed", peer=str(self.muxed_conn.peer_id), error=repr(error))
         finally:
@@ -222,6 +225,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         self.keeper = keeper
         self._dialling: dict[Any, anyio.Lock] = {}
         self.auto_connector.maybe_connect = _nothing  # theirs dials every peer it merely knows
+        self.auto_connector.record_disconnect = lambda _: None  # a note for its own dials, kept for ever
 
     async def _handle_inbound_connection(self, read_write_closer: Any, maddr: Any) -> None:
         """Until the connection is closed: the listener closes the socket when this returns.
@@ -321,6 +325,8 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         raise failure
 
     async def _dial_one(self, peer_id: Any, address: Any) -> GuardedConn:
+        if all(one.name != "p2p" for one in address.protocols()):
+            address = address.encapsulate(Multiaddr(f"/p2p/{peer_id}"))  # the gate judges whom, as well as where
         async with self.keeper.handshake(Direction.OUT):
             transport = self.transport_manager.transport_for_dialing(address)
             if transport is None:
@@ -329,6 +335,14 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
 
     def _schedule_auto_connect(self) -> None:
         """As above, after each disconnect."""
+
+    async def _notify(self, method: str, *args: Any) -> None:
+        """One after the other; theirs has a nursery for each event, and each stream has two events."""
+        for notifee in self.notifees:
+            try:
+                await getattr(notifee, method)(self, *args)
+            except Exception as error:
+                _log.warning("notifee failed", notifee=type(notifee).__name__, method=method, error=repr(error))
 
     def _schedule_prune(self) -> None:
         """Theirs closes connections by its own numbers."""
