@@ -238,7 +238,7 @@ class Host:
             if isinstance(error, (BaseLibp2pError, TimeoutError)):
                 raise LinkError(f"{peer_id(member)}, {protocol}: {error or 'too slow'}") from error
             raise
-        stream.agreed(protocol)
+        stream.set_protocol(protocol)
         return _Stream(stream, protocol)
 
     async def ping(self, member: bytes, within_s: float = 10.0) -> float:

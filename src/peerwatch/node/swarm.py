@@ -48,11 +48,11 @@ class GuardedStream(NetStream):  # type: ignore[misc]
         self.ended = ""
         self._counted = True
 
-    def agreed(self, protocol: str) -> None:
-        """Both sides know what is spoken."""
-        self.set_protocol(protocol)
+    def set_protocol(self, protocol_id: Any) -> None:
+        """Both sides know what is spoken: from here on it is told of, libp2p's own services' streams too."""
+        super().set_protocol(protocol_id)
         seat = self.swarm_conn.seat
-        self.swarm_conn.keeper.tell(StreamOpened(seat.member, protocol, self.way))
+        self.swarm_conn.keeper.tell(StreamOpened(seat.member, str(protocol_id), self.way))
 
     async def read(self, n: int | None = None) -> Any:
         """As the library's."""
@@ -366,7 +366,7 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
                 raise LinkError(f"no protocol agreed within {within_s:g} s") from error
         if protocol is None or handler is None:
             raise LinkError("no protocol agreed")
-        net_stream.agreed(str(protocol))
+        net_stream.set_protocol(protocol)
         await handler(net_stream)
 
     def _schedule_identify(self, peer_id: Any, *, reason: str) -> None:
