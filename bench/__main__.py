@@ -11,6 +11,7 @@ _NAMES = {
     "ingest": "what taking samples in costs: CPU, wire, disk, memory",
     "query": "how long queries take",
     "dashboards": "twenty queries of dashboards, one by one and all at once",
+    "natives": "native histograms: writing, keeping, asking",
     "agent": "what watching a machine costs that machine",
 }
 

@@ -10,6 +10,7 @@ import pytest
 
 from peerwatch.cli.answer_chart import chart, print_chart
 from peerwatch.cli.answer_csv import print_csv
+from peerwatch.cli.answer_table import print_answer
 from peerwatch.cli.query import parameters
 from peerwatch.errors import ConfigError
 
@@ -93,3 +94,20 @@ def test_a_chart_names_its_lines_and_leaves_gaps(capsys: pytest.CaptureFixture[s
     assert "1 more series are not shown" in out
     print_chart({"data": {"resultType": "scalar", "result": [1, "2"]}})
     assert capsys.readouterr().out == "2\n"
+
+
+HISTOGRAM = {"count": "4", "sum": "2.5", "buckets": [[0, "0.5", "1", "1"], [0, "1", "2", "3"]]}
+
+
+def test_native_histograms_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """As bars in a table, by their counts over time, and whole in CSV."""
+    metric = {"__name__": "h"}
+    print_answer({"data": {"resultType": "vector", "result": [{"metric": metric, "histogram": [1, HISTOGRAM]}]}})
+    assert "0.5 ▃█ 2  count 4, sum 2.5" in capsys.readouterr().out
+    ranged = {"data": {"resultType": "matrix", "result": [{"metric": metric, "histograms": [[1, HISTOGRAM]]}]}}
+    print_answer(ranged)
+    assert "h (counts)" in capsys.readouterr().out
+    print_chart(ranged)
+    assert "━ h (counts)" in capsys.readouterr().out
+    out, _ = _csv("vector", [{"metric": metric, "histogram": [1, HISTOGRAM]}], capsys)
+    assert out.startswith('time,value,__name__\n1,"{""count"": ""4"",')

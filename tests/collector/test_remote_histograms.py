@@ -16,7 +16,7 @@ from peerwatch.wire import remote_pb2 as pb
 from tests.collector.kit import EPOCH
 from tests.collector.test_remote_write import V1, V2, WRITTEN, Writer
 from tests.model.native import MARKER, Native, bits, series_set, told
-from tests.wire.remote_kit import histogram, request_v1, series_v1, snappy
+from tests.wire.remote_kit import SentNative, request_v1, request_v2, snappy
 
 HISTOGRAMS_WRITTEN = "x-prometheus-remote-write-histograms-written"
 H = Labels.of(__name__="h", instance="a", job="j")
@@ -38,19 +38,9 @@ def writer(tmp_path: Path) -> Writer:
     return Writer(tmp_path)
 
 
-def request(*sent: tuple[Labels, Native, int], version: str = V1) -> bytes:
+def request(*sent: SentNative, version: str = V1) -> bytes:
     """Each histogram in a series of its own; in 2.0 all began at EPOCH - 5."""
-    if version == V1:
-        raws = [histogram(native, at).SerializeToString() for _, native, at in sent]
-        series = [series_v1(labels, [], histograms=[raw]) for (labels, _, _), raw in zip(sent, raws, strict=True)]
-        return snappy(pb.WriteV1(timeseries=[one.SerializeToString() for one in series]))
-    symbols: dict[str, int] = {"": 0}
-    rows = []
-    for labels, native, at in sent:
-        refs = [symbols.setdefault(word, len(symbols)) for pair in labels for word in pair]
-        raw = histogram(native, at, start_ms=EPOCH - 5).SerializeToString()
-        rows.append(pb.SeriesV2(labels_refs=refs, histograms=[raw]).SerializeToString())
-    return snappy(pb.WriteV2(symbols=list(symbols), timeseries=rows))
+    return request_v1(natives=sent) if version == V1 else request_v2(natives=sent, start_ms=EPOCH - 5)
 
 
 def found(writer: Writer) -> dict[Labels, dict[int, tuple[object, int]]]:
@@ -147,6 +137,30 @@ def test_places_are_found_again_after_hours(writer: Writer) -> None:
     assert {answer.status_code for answer in writer.tell(story)} == {204}
     assert (writer.store.layouts_made, writer.metric("series")) == (1, 7)
     assert len(found(writer)[H]) == 5
+
+
+def test_what_came_bucket_by_bucket_comes_together_within_an_hour(writer: Writer) -> None:
+    """Late buckets are groups of their own until then; nothing is lost on the way."""
+    grown = [
+        Native(3, 0, float(count), 1.0, buckets=tuple((KEY_BIAS + at, 1.0) for at in range(count)))
+        for count in range(1, 11)
+    ]
+    later = EPOCH + 3_600_000
+
+    async def story(client: httpx.AsyncClient) -> list[httpx.Response]:
+        async def send(native: Native, at: int) -> httpx.Response:
+            body = request((H, native, at))
+            return await client.post("/api/v1/write", content=body, headers={"content-type": V1})
+
+        answers = [await send(native, EPOCH + at) for at, native in enumerate(grown)]
+        writer.hub.clock.advance(3600)
+        return [*answers, *[await send(grown[-1], later + at) for at in range(3)]]
+
+    assert {answer.status_code for answer in writer.tell(story)} == {204}
+    assert [len(layout.series) for layout in writer.store.layouts()] == [4, *[1] * 9, 13]
+    whole = {EPOCH + at: (native.told, 0) for at, native in enumerate(grown)}
+    assert found(writer) == {H: whole | {later + at: (grown[-1].told, 0) for at in range(3)}}
+    assert writer.metric("series") == 13
 
 
 def test_a_number_s_start_is_stored_beside_it(tmp_path: Path) -> None:

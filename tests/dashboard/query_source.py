@@ -9,6 +9,7 @@ import numpy as np
 
 from peerwatch.model import Float64Array, Labels, Matcher, MetricType, SeriesSet
 from tests.promql.memory import MemoryQueryable
+from tests.promql.runner.histogram import parse_literal
 
 PAST_MS = 7_200_000
 COMING_MS = 4 * PAST_MS  # a server that runs for a while must not run dry
@@ -41,6 +42,10 @@ class QuerySource(MemoryQueryable):
                 add(np.cumsum(np.round(rate)), __name__="http_requests_total", code=code, instance=f"{name}:8080")
         add(2e9 + 4e8 * turns, __name__="node_memory_MemAvailable_bytes", instance="atlas:9100", job="node")
         self.add(Labels.of({"__name__": "app.latency", "http.route": "/"}), times_ms, 0.02 + 0.01 * turns)
+        latencies = [
+            parse_literal(f"schema:0 sum:{5 * n} count:{4 * n} offset:-2 buckets:[{n} {2 * n} {n}]") for n in turns
+        ]
+        self.add_mixed(Labels.of(__name__="request_seconds"), times_ms, latencies, np.zeros(len(times_ms), np.int64))
         for i in range(MANY):
             add(i + turns, __name__="many", number=f"{i:03d}")
 

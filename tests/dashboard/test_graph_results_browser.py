@@ -41,6 +41,18 @@ def test_the_table_is_sorted_by_a_click(browser: Browser, url: str) -> None:
         assert header.get_attribute("aria-sort") == "none"
 
 
+def test_a_native_histogram_is_a_picture(browser: Browser, url: str) -> None:
+    """A bar per bucket, which says its bounds; count and sum beside it."""
+    with opened(browser, url, graph(expr="rate(request_seconds[5m])")) as (page, heard):
+        picture = page.get_by_role("img", name="3 buckets from 0.125 to 1")
+        picture.wait_for(timeout=WAIT_MS)
+        heights = picture.locator("rect.bar").evaluate_all("all => all.map(bar => Number(bar.getAttribute('height')))")
+        assert heights == [22, 44, 22]
+        assert (picture.locator("title").first.text_content() or "").startswith("(0.125, 0.25]: 0.")
+        assert re.search(r"count 0\.\d+, sum 0\.\d+", page.locator("figcaption").inner_text())
+        assert heard.complaints == []
+
+
 def test_a_graph_is_drawn_and_its_series_can_be_hidden(browser: Browser, url: str) -> None:
     """One line per series; the legend takes them away and brings them back."""
     with opened(browser, url, graph(expr=REQUESTS, tab="0")) as (page, heard):

@@ -60,13 +60,32 @@ def _series(left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]
 
 
 def _rows(result: Sequence[Mapping[str, Any]]) -> Rows:
-    return {frozenset(row["metric"].items()): row.get("values") or [row["value"]] for row in result}
+    return {frozenset(row["metric"].items()): _points(row) for row in result}
+
+
+def _points(row: Mapping[str, Any]) -> list[Any]:
+    """Numbers and histograms in order of time."""
+    if "value" in row or "histogram" in row:
+        return [row["value"] if "value" in row else row["histogram"]]
+    return sorted([*row.get("values", ()), *row.get("histograms", ())], key=lambda point: float(point[0]))
 
 
 def _same(left: Sequence[Any], right: Sequence[Any]) -> bool:
     return len(left) == len(right) and all(
-        at == our_at and (text == our_text or close(float(text), float(our_text)))
-        for (at, text), (our_at, our_text) in zip(left, right, strict=True)
+        at == our_at and _same_sample(one, other) for (at, one), (our_at, other) in zip(left, right, strict=True)
+    )
+
+
+def _same_sample(left: Any, right: Any) -> bool:
+    if isinstance(left, str) and isinstance(right, str):
+        return left == right or close(float(left), float(right))
+    if isinstance(left, str) or isinstance(right, str):
+        return False
+    buckets, others = left.get("buckets", []), right.get("buckets", [])
+    return (
+        all(close(float(left[name]), float(right[name])) for name in ("count", "sum"))
+        and [bucket[:3] for bucket in buckets] == [bucket[:3] for bucket in others]
+        and all(close(float(one[3]), float(other[3])) for one, other in zip(buckets, others, strict=True))
     )
 
 

@@ -166,7 +166,7 @@ def _aggregation(draw: st.DrawFn, inner: Text, op: Text, before: Text | None = N
 
 
 @st.composite
-def _between(draw: st.DrawFn, op: Text, left: Text, right: Text, groups: bool = True) -> str:
+def _between(draw: st.DrawFn, op: Text, left: Text, right: Text, groups: bool = True, fills: bool = True) -> str:
     """Two vectors; half of the time matched explicitly."""
     matching = draw(st.sampled_from(["", "", "on", "ignoring"]))
     if matching:
@@ -176,7 +176,9 @@ def _between(draw: st.DrawFn, op: Text, left: Text, right: Text, groups: bool = 
             matching += (
                 f" {which}{draw(st.sampled_from(['', '()', '(version)', '(owner)', '(zone)']))}" if which else ""
             )
-    fill = draw(st.sampled_from([""] * 12 + [" fill(0)", " fill_left(1)", " fill_right(-1)"])) if groups else ""
+    fill = (
+        draw(st.sampled_from([""] * 12 + [" fill(0)", " fill_left(1)", " fill_right(-1)"])) if groups and fills else ""
+    )
     return f"({draw(left)}) {draw(op)}{matching}{fill} ({draw(right)})"
 
 
@@ -324,3 +326,71 @@ def mistakes(draw: st.DrawFn) -> str:
     stray, spot = f" {draw(_STRAY)} ", tokens[at : at + 1]
     instead = draw(st.sampled_from([[], [stray], [stray, *spot]]))
     return "".join(tokens[:at] + instead + tokens[at + 1 :])
+
+
+NATIVES = ("request_seconds", "request_seconds", "size_kilobytes", "queue_seconds", "ended_seconds")
+_MIXED = st.sampled_from(['{__name__=~"request_seconds|size_kilobytes"}', '{__name__=~"queue_seconds|brief"}'])
+_native_names = st.builds(
+    "{}{}".format,
+    st.sampled_from(NATIVES),
+    st.sampled_from(["", "", '{job="api"}', '{instance=~"a:.*"}', '{instance!="b:1"}', '{job!="db",zone=""}']),
+)
+_FACTORS = words("2 0.5 -1 3.25 0")
+"""No infinity: times an empty bucket it is NaN, and which empty buckets there are depends on Prometheus's chunks."""
+
+_STATISTIC = words("histogram_count histogram_sum histogram_avg histogram_stddev histogram_stdvar")
+_OF_NATIVE_WINDOWS = words(
+    "rate increase delta irate idelta resets changes sum_over_time avg_over_time last_over_time first_over_time "
+    "count_over_time present_over_time ts_of_last_over_time max_over_time"
+)
+_NATIVE_AGGREGATION = words("sum avg count group max stddev")
+
+
+@st.composite
+def _native_instant(draw: st.DrawFn) -> str:
+    if draw(st.integers(0, 11)) == 0:
+        return draw(_MIXED)
+    return draw(_native_names) + draw(_modifiers())
+
+
+@cache
+def native(depth: int) -> Text:
+    """A vector of native histograms, most of the time."""
+    if depth <= 0:
+        return _native_instant()
+    below = native(depth - 1)
+    plain = st.builds("{}[{}]{}".format, _native_names, ranges, _modifiers())
+    windows = st.one_of(
+        plain,
+        plain,
+        st.builds("({})[{}:{}]".format, below, subquery_ranges, st.sampled_from(["1m", "45s", "2m"])),
+    )
+    return st.one_of(
+        _native_instant(),
+        st.builds("{}({})".format, _OF_NATIVE_WINDOWS, windows),
+        st.builds("{}({})".format, _OF_NATIVE_WINDOWS, windows),
+        _aggregation(below, _NATIVE_AGGREGATION),
+        _aggregation(below, _NATIVE_AGGREGATION),
+        st.builds("({} {} {})".format, below, words("* /"), _FACTORS),
+        st.builds("({} {} {})".format, _FACTORS, words("* + =="), below),
+        st.builds("({} {} {})".format, below, words("</ >/"), words("0 0.5 1 -1 3 0.7 100 Inf")),
+        _between(words("+ - == != * > </"), below, below, fills=False),
+        _between(_SET, below, below, groups=False),
+        st.builds("({} + on(job, instance) group_left() {})".format, below, below),
+        st.builds("label_replace({}, {})".format, below, _REPLACEMENTS),
+    )
+
+
+_QUANTILES = words("0.5 0.9 0 1 0.01 0.99 1.5 -1 NaN")
+native_queries: Text = st.one_of(
+    native(2),
+    native(1).map("-{}".format),  # quantiles of less than nothing also depend on the empty buckets of chunks
+    native(2),
+    st.builds("{}({})".format, _STATISTIC, native(2)),
+    st.builds("histogram_quantile({}, {})".format, _QUANTILES, native(2)),
+    st.builds('histogram_quantiles({}, "q", {}, {})'.format, native(1), _QUANTILES, _QUANTILES),
+    st.builds("histogram_fraction({}, {}, {})".format, words("-Inf 0 -1 0.3"), words("+Inf 0 1 2.5 0.3"), native(2)),
+    st.builds("rate({}({})[10m:1m])".format, _STATISTIC, _native_instant()),
+    st.builds("count_values({}, {})".format, st.just("'value'"), _native_instant()),
+)
+"""Queries about native histograms."""

@@ -12,13 +12,16 @@ from prometheus_client import CollectorRegistry
 
 from peerwatch.errors import PeerwatchError
 from peerwatch.model import MetricType, Part, RowsEntry, SampleMatrix, Series, SystemClock
+from peerwatch.model.parts import names_of, part_of, split
 from peerwatch.query.parameters import instant_request, range_request
 from peerwatch.query.prometheus import PrometheusApi, error_of
 from peerwatch.query.render import failure
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.store import Store
 from tests.differential.material import SPAN_MS, START_MS, Column
+from tests.differential.natives import NativeColumn
 from tests.differential.reference import Answer
+from tests.model.native import column
 from tests.store.material import decode
 
 
@@ -43,8 +46,9 @@ class Ours:
 
 
 @contextmanager
-def running(folder: Path, columns: Sequence[Column]) -> Iterator[Ours]:
+def running(folder: Path, columns: Sequence[Column], natives: Sequence[NativeColumn] = ()) -> Iterator[Ours]:
     """A store in `folder` that holds the samples: the first half in blocks, the second in memory."""
+    columns = [*columns, *parts_of(natives)]
     store = Store.open(folder, StoreConfig(), clock=SystemClock(), decode_envelope=decode, registry=CollectorRegistry())
     try:
         middle = START_MS + SPAN_MS // 2
@@ -54,6 +58,20 @@ def running(folder: Path, columns: Sequence[Column]) -> Iterator[Ours]:
         yield Ours(PrometheusApi(store))
     finally:
         store.close()
+
+
+def parts_of(natives: Sequence[NativeColumn]) -> Iterator[Column]:
+    """Native histograms as the plain series that a store keeps of them."""
+    for labels, times_ms, histograms in natives:
+        pieces = split(column(histograms), np.zeros(len(histograms), np.int64))
+        series: dict[str, list[tuple[int, float]]] = {}
+        for at, shape in enumerate(pieces.shapes):
+            values = pieces.values[pieces.offsets[at] : pieces.offsets[at + 1]].tolist()
+            for name, value in zip(names_of(shape), values, strict=True):
+                series.setdefault(name, []).append((int(times_ms[at]), value))
+        for name, points in series.items():
+            times, values = zip(*points, strict=True)
+            yield part_of(labels, name), np.array(times, np.int64), np.array(values, np.float64)
 
 
 def _write(store: Store, columns: Sequence[Column], start_ms: int, end_ms: int) -> None:

@@ -17,7 +17,10 @@ import httpx
 from bench.peers import Peer, find_peers
 from bench.remote_write import RequestTemplate
 
+from peerwatch.wire import remote_pb2 as pb
 from tests.differential.material import Column
+from tests.differential.natives import NativeColumn
+from tests.wire.remote_kit import histogram, series_v1, snappy
 
 OLDEST = (3, 5, 0)
 START_S = 60.0
@@ -57,6 +60,16 @@ class Reference:
                 part = slice(at, at + _SAMPLES_PER_REQUEST)
                 raw = RequestTemplate([labels], len(times_ms[part])).fill(times_ms[part], values[None, part])
                 self._write(bytes(cramjam.snappy.compress_raw(raw)))
+
+    def take_natives(self, columns: Sequence[NativeColumn]) -> None:
+        """Remote-write native histograms."""
+        for labels, times_ms, natives in columns:
+            raws = [
+                histogram(native, time_ms).SerializeToString()
+                for native, time_ms in zip(natives, times_ms.tolist(), strict=True)
+            ]
+            series = series_v1(labels, [], histograms=raws).SerializeToString()
+            self._write(snappy(pb.WriteV1(timeseries=[series])))
 
     def _write(self, body: bytes) -> None:
         headers = {

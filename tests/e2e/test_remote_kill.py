@@ -9,9 +9,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from peerwatch.model import Labels
+from peerwatch.model import KEY_BIAS, Labels
 from tests.e2e.fleet import ALWAYS_FLUSHING, Fleet
 from tests.e2e.processes import Processes, ask
+from tests.e2e.remote_read import read
+from tests.model.native import Native
 from tests.wire.remote_kit import request_v1, request_v2
 
 pytestmark = pytest.mark.e2e
@@ -21,6 +23,12 @@ KINDS: dict[str, tuple[Callable[..., bytes], str]] = {
     "2": (request_v2, "application/x-protobuf;proto=io.prometheus.write.v2.Request"),
 }
 SERIES, ROUNDS, ROUND_S = 20, 3, 2.0
+
+
+def _native(at: int) -> Native:
+    """A histogram by which its time can be known; its buckets come and go."""
+    count = float(at % 10_000)
+    return Native(3, 0, count, 1.5, buckets=((KEY_BIAS + at % 40, count),) if count else ())
 
 
 def _write(url: str, writer: str, stop: threading.Event, acknowledged: list[int]) -> None:
@@ -33,8 +41,9 @@ def _write(url: str, writer: str, stop: threading.Event, acknowledged: list[int]
                 (Labels.of(__name__="m", row=str(row), writer=writer), [(at, float(at % 10_000))])
                 for row in range(SERIES)
             ]
+            native = (Labels.of(__name__="h", writer=writer), _native(at), at)
             try:
-                answer = client.post(f"{url}/api/v1/write", content=request_of(*rows))
+                answer = client.post(f"{url}/api/v1/write", content=request_of(*rows, natives=[native]))
             except httpx.HTTPError:
                 return
             assert answer.status_code == 204, answer.text
@@ -43,7 +52,10 @@ def _write(url: str, writer: str, stop: threading.Event, acknowledged: list[int]
 
 
 def test_what_was_acknowledged_survives_kill_9(processes: Processes) -> None:
-    """Three rounds of two writers, one for each version; every acknowledged sample is there, with its value."""
+    """Three rounds of two writers, one for each version; every acknowledged sample is there, with its value.
+
+    So is every histogram, whole.
+    """
     fleet = Fleet(processes, ALWAYS_FLUSHING)
     acknowledged: dict[str, list[int]] = {writer: [] for writer in KINDS}
     for _ in range(ROUNDS):
@@ -70,3 +82,7 @@ def test_what_was_acknowledged_survives_kill_9(processes: Processes) -> None:
             stored = {round(float(at) * 1000): float(text) for at, text in values}
             assert [at for at in times if stored.get(at) != at % 10_000] == []
             assert len(stored) <= len(times) + ROUNDS, "only what was under way at a kill may be there besides"
+        kept = read(fleet.url, 0, 1 << 42, ("__name__", "h"), ("writer", writer))
+        histograms = kept[(("__name__", "h"), ("writer", writer))]
+        assert [at for at in times if histograms.get(at) != _native(at)] == []
+        assert len(histograms) <= len(times) + ROUNDS

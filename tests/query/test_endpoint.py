@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from peerwatch.query.endpoint import Endpoint
 from peerwatch.query.limits import Cancellation, QueryTimeoutError
+from peerwatch.query.turns import Turns
 
 
 class Job:
@@ -81,7 +82,7 @@ def test_two_start_at_a_time() -> None:
 
 def test_a_slow_one_lets_the_next_one_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to as many as may run at all; then the next one waits, and in the end gives up."""
-    monkeypatch.setattr("peerwatch.query.endpoint._LONG_S", 0.02)
+    monkeypatch.setattr("peerwatch.query.endpoint.LONG_S", 0.02)
     jobs = [Job() for _ in range(5)]
 
     async def story() -> None:
@@ -89,7 +90,7 @@ def test_a_slow_one_lets_the_next_one_start(monkeypatch: pytest.MonkeyPatch) -> 
             assert await _started(job, 2)
         assert not await _started(jobs[4], 0.7)
 
-    ended = tell(Endpoint(0.5, max_concurrent=4), jobs, story)
+    ended = tell(Endpoint(0.5, Turns(4)), jobs, story)
     assert ended == ["query timed out in query queue", *[b"done"] * 4]
 
 

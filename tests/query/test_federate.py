@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import httpx
 import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from peerwatch.model import STALE, Labels
+from peerwatch.model import KEY_BIAS, STALE, Labels, SeriesSet
+from peerwatch.model.assembly import assemble
 from peerwatch.query.api import routes
 from peerwatch.query.engine import Engine
+from peerwatch.query.federate import federate as page_of
 from peerwatch.query.gotext import format_scientific
-from peerwatch.query.limits import Limits
+from peerwatch.query.limits import Budget, Limits
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.prometheus import PrometheusApi
+from tests.model.native import MARKER, Native, series_set, stored
 from tests.promql.memory import MemoryQueryable
 from tests.query.test_api import FixedClock
 
@@ -59,6 +64,44 @@ def test_the_newest_sample_of_each_series_with_its_time() -> None:
         'b{job="x",instance=""} 3 100000\n'
     )
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+
+
+class Fixed:
+    """A source with one answer."""
+
+    def __init__(self, found: SeriesSet) -> None:
+        self._found = found
+
+    def select(self, matchers: Any, start_ms: int, end_ms: int, *, max_samples: int | None = None) -> SeriesSet:
+        return self._found
+
+    def label_values(self, *_: Any) -> list[str]:
+        return []
+
+    label_names = label_values
+
+
+def test_a_histogram_with_bounds_is_a_classic_one_and_one_without_is_left_out() -> None:
+    """As in Prometheus: the text format has no other; numbers of the same name have a family of their own."""
+    custom = Native(-53, 0, 7.0, 2.5, buckets=((KEY_BIAS, 2.0), (KEY_BIAS + 2, 4.0)), bounds=(0.5, 1.0, 2e6))
+    h, g, n = (Labels.of(__name__="h", instance="i", n=n) for n in ("1", "2", "3"))
+    ended = Labels.of(__name__="h", n="4")
+    rows = [(h, 1000, custom, 0), (g, 2000, 1.5, 0), (n, 3000, Native(3, 0, 1.0), 0)]
+    rows += [(ended, 1000, custom, 0), (ended, 2000, MARKER, 0)]
+    found = assemble(series_set(stored(rows)))
+    budget = Budget.start(Limits(), FixedClock(), None)
+    page = page_of(Fixed(found), budget, [()], NOW_MS, 300_000, "underscores")
+    assert page.decode() == (
+        "# TYPE h histogram\n"
+        'h_bucket{instance="i",n="1",le="0.5"} 2 1000\n'
+        'h_bucket{instance="i",n="1",le="1"} 2 1000\n'
+        'h_bucket{instance="i",n="1",le="2e+06"} 6 1000\n'
+        'h_bucket{instance="i",n="1",le="+Inf"} 7 1000\n'
+        'h_sum{instance="i",n="1"} 2.5 1000\n'
+        'h_count{instance="i",n="1"} 7 1000\n'
+        "# TYPE h untyped\n"
+        'h{instance="i",n="2"} 1.5 2000\n'
+    )
 
 
 def test_names_are_spelled_as_the_scraper_reads_them() -> None:

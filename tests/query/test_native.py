@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -66,6 +67,12 @@ def budget() -> Budget:
     return Budget.start(Limits(), SystemClock())
 
 
+def alike(expected: Literal, found: Literal) -> bool:
+    """The same but for the hint, and the last bit of a bound."""
+    close = math.isclose(expected.zero_width, found.zero_width, rel_tol=1e-12)
+    return close and same_sample(replace(expected, hint=None, zero_width=found.zero_width), found)
+
+
 def columns(found: Sequence[tuple[Literal, Literal]]) -> tuple[Histograms, Histograms]:
     """Left and right sides."""
     return column_of([left for left, _ in found]), column_of([right for _, right in found])
@@ -77,7 +84,7 @@ def test_pairs_add_up_as_one_by_one(found: list[tuple[Literal, Literal]], subtra
     got = literals_of(combined(*columns(found), subtract=subtract).found)
     for (left, right), one in zip(found, got, strict=True):
         expected = naive.added(left, right, -1.0 if subtract else 1.0)
-        assert same_sample(Literal(**{**vars(expected), "hint": None}), one), (left, right)
+        assert alike(expected, one), (left, right)
 
 
 @given(st.lists(st.tuples(exponential() | custom(), exponential() | custom()), min_size=1, max_size=6))
@@ -98,7 +105,7 @@ def test_sums_of_bundles(found: list[list[Literal]]) -> None:
         expected = bundle[0]
         for more in bundle[1:]:
             expected = naive.added(expected, more)
-        assert same_sample(Literal(**{**vars(expected), "hint": None}), one)
+        assert alike(expected, one)
 
 
 @given(st.lists(exponential() | custom(), min_size=1, max_size=5), st.floats(0, 1))

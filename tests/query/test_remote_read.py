@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from peerwatch.model import STALE_BITS, Labels, SeriesSet
+from peerwatch.model import KEY_BIAS, STALE_BITS, Labels, SeriesSet
+from peerwatch.model.assembly import assemble
 from peerwatch.query.api import routes
 from peerwatch.query.prometheus import READ_SAMPLES, PrometheusApi
 from peerwatch.wire import remote_pb2 as pb
+from peerwatch.wire.remote_histograms import encode_histogram, read_histograms
 from peerwatch.wire.remote_read import encode_read_response
+from tests.model.native import NATIVES, Native, bits, natives, series_set, stored
+from tests.model.native import column as column_of
 from tests.promql.memory import MemoryQueryable
 from tests.wire.remote_kit import snappy
 from tests.wire.strategies import BITS
@@ -97,6 +101,41 @@ def test_every_sample_is_told_bit_for_bit(rows: list[list[tuple[int, int]]]) -> 
     )
     expected = [({"__name__": "m", "row": str(at)}, row) for at, row in enumerate(rows) if row]
     assert told(encode_read_response([found])) == [expected]
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["a", "b"]), st.one_of(st.integers(NOW, NOW + 100), st.integers(-(2**53), 2**53))),
+        st.one_of(NATIVES, st.floats()),
+        max_size=12,
+    )
+)
+def test_histograms_are_told_beside_numbers(story: dict[tuple[str, int], float | Native]) -> None:
+    """With float counts, the buckets there are, hint and bounds; a stale marker has the stale NaN as its sum."""
+    flat = [(Labels.of(__name__=name), time_ms, sample, 0) for (name, time_ms), sample in story.items()]
+    body = encode_read_response([assemble(series_set(stored(flat)))])
+    message = pb.ReadResponse.FromString(bytes(cramjam.snappy.decompress_raw(body)))
+    found: dict[tuple[str, int], object] = {}
+    for raw in message.results[0].timeseries:
+        series = pb.SeriesV1.FromString(raw)
+        name = pb.LabelPair.FromString(series.labels[0]).value
+        found |= {(name, one.timestamp_ms): bits(one.value) for one in series.samples}
+        sent = [pb.Histogram.FromString(one) for one in series.histograms]
+        column, wrong = read_histograms(sent, 4096)
+        assert not any(wrong)
+        for one, native in zip(sent, natives(column), strict=True):
+            found[name, one.timestamp_ms] = native.told
+    assert found == {place: one.told if isinstance(one, Native) else bits(one) for place, one in story.items()}
+
+
+def test_buckets_without_a_gap_share_a_span() -> None:
+    """As Prometheus writes them."""
+    keys = (-9 - KEY_BIAS, -8 - KEY_BIAS, KEY_BIAS - 3, KEY_BIAS - 2, KEY_BIAS + 4)
+    native = Native(count=15.0, buckets=tuple((key, at + 1.0) for at, key in enumerate(keys)))
+    sent = encode_histogram(column_of([native]), 0, NOW)
+    assert [(one.offset, one.length) for one in sent.negative_spans] == [(8, 2)]
+    assert [(one.offset, one.length) for one in sent.positive_spans] == [(-3, 2), (5, 1)]
+    assert (list(sent.negative_counts), list(sent.positive_counts)) == ([2.0, 1.0], [3.0, 4.0, 5.0])
 
 
 @pytest.mark.parametrize(

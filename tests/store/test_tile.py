@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from peerwatch.errors import CorruptionError
 from peerwatch.store.packing import pack_ints, unpack_ints
-from peerwatch.store.tile import decode_tile, encode_tile
+from peerwatch.store.tile import decode_tile, decode_together, encode_tile
 
 patterns = st.integers(0, 2**64 - 1)
 decimals = st.decimals(-(10**9), 10**9, places=3).map(lambda d: int(np.float64(d).view(np.uint64)))
@@ -47,6 +47,31 @@ def test_a_tile_is_bit_exact(tile: tuple[np.ndarray, np.ndarray | None]) -> None
         assert (one.presence is None and mask[row].all()) or np.array_equal(one.presence[0], mask[row])
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(tiles(), min_size=1, max_size=6), st.data())
+def test_tiles_decoded_together_are_those_decoded_alone(
+    given_tiles: list[tuple[np.ndarray, np.ndarray | None]], data: st.DataObject
+) -> None:
+    """Any mixture of them, whole or some rows; each comes once."""
+    parts = []
+    for values, presence in given_tiles:
+        rows = data.draw(st.lists(st.integers(0, len(values) - 1), min_size=1, unique=True).map(sorted))
+        parts.append((encode_tile(values, presence), np.array(rows)))
+    seen: list[int] = []
+    for numbers, tile in decode_together(parts):
+        at = 0
+        for number in numbers:
+            alone = decode_tile(*parts[number])
+            rows = slice(at, at + len(alone.values))
+            at = rows.stop
+            assert tile.values[rows].tobytes() == alone.values.tobytes()
+            assert (tile.presence is None) is (alone.presence is None)
+            assert alone.presence is None or (tile.presence[rows] == alone.presence).all()
+        assert at == len(tile.values)
+        seen += numbers
+    assert sorted(seen) == list(range(len(parts)))
+
+
 def test_what_compresses_is_small() -> None:
     """Counters, decimals and one stale marker cost about a byte per sample; full mantissas cost what they must."""
     rng = np.random.default_rng(1)
@@ -70,6 +95,8 @@ def test_damaged_bytes_never_raise_anything_else(
     for damaged in (bytes(raw), bytes(raw[:cut])):
         with suppress(CorruptionError):
             decode_tile(damaged)
+        with suppress(CorruptionError):
+            decode_together([(damaged, np.arange(len(tile[0])))] * 2)
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))

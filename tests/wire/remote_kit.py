@@ -15,6 +15,9 @@ from tests.model.native import Native
 Sent = tuple[Labels, Sequence[tuple[int, float]]]
 """A series and its samples (time in ms, value)."""
 
+SentNative = tuple[Labels, Native, int]
+"""A histogram of a series, and its time in ms."""
+
 
 def snappy(message: pb.WriteV1 | pb.WriteV2 | pb.ReadRequest) -> bytes:
     """The message as a body."""
@@ -72,11 +75,16 @@ def series_v2(refs: Sequence[int], histograms: Sequence[pb.Histogram], **more: A
     return pb.SeriesV2(labels_refs=refs, histograms=raws, **more)
 
 
-def request_v1(*sent: Sent, families: dict[str, tuple[MetricType, str, str]] | None = None) -> bytes:
+def request_v1(
+    *sent: Sent, families: dict[str, tuple[MetricType, str, str]] | None = None, natives: Sequence[SentNative] = ()
+) -> bytes:
     """A WriteRequest of 1.0."""
+    series = [series_v1(*one) for one in sent]
+    for labels, native, time_ms in natives:
+        series.append(series_v1(labels, [], histograms=[histogram(native, time_ms).SerializeToString()]))
     return snappy(
         pb.WriteV1(
-            timeseries=[series_v1(*one).SerializeToString() for one in sent],
+            timeseries=[one.SerializeToString() for one in series],
             metadata=[
                 pb.FamilyMeaning(family=name, type=kind, help=help_, unit=unit)
                 for name, (kind, help_, unit) in (families or {}).items()
@@ -85,8 +93,16 @@ def request_v1(*sent: Sent, families: dict[str, tuple[MetricType, str, str]] | N
     )
 
 
-def request_v2(*sent: Sent, meaning: tuple[MetricType, str, str] | None = None) -> bytes:
-    """A Request of 2.0; `meaning` is sent with every series, an empty one where it is None, as Prometheus does."""
+def request_v2(
+    *sent: Sent,
+    meaning: tuple[MetricType, str, str] | None = None,
+    natives: Sequence[SentNative] = (),
+    start_ms: int = 0,
+) -> bytes:
+    """A Request of 2.0; `meaning` is sent with every series, an empty one where it is None, as Prometheus does.
+
+    start_ms: since when all histograms count.
+    """
     symbols: dict[str, int] = {"": 0}
 
     def ref(word: str) -> int:
@@ -101,4 +117,7 @@ def request_v2(*sent: Sent, meaning: tuple[MetricType, str, str] | None = None) 
         ).SerializeToString()
         for labels, samples in sent
     ]
+    for labels, native, time_ms in natives:
+        refs = [ref(word) for pair in labels for word in pair]
+        series.append(series_v2(refs, [histogram(native, time_ms, start_ms=start_ms)]).SerializeToString())
     return snappy(pb.WriteV2(symbols=list(symbols), timeseries=series))

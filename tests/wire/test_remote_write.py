@@ -50,6 +50,35 @@ def test_every_sample_comes_out_bit_for_bit(request_of: Callable[..., bytes], de
     assert content(decode(request_of(*sent))) == told(sent)
 
 
+STARTS = st.one_of(st.just(0), st.integers(NOW - 10**9, NOW), st.integers(-(2**62), 2**62))
+
+
+@given(st.lists(st.lists(st.tuples(TIMES, VALUES, STARTS), max_size=3), max_size=6), st.booleans())
+def test_starts_come_out_beside_their_samples(sent: list[list[tuple[int, float, int]]], with_meaning: bool) -> None:
+    """None, one or several samples a series, with and without metadata behind; no column where nothing has a start."""
+    meaning = pb.SeriesMeaning(type=MetricType.COUNTER) if with_meaning else None
+    series = [
+        pb.SeriesV2(
+            labels_refs=[1, 2],
+            samples=[pb.Sample(timestamp_ms=at, value=value, start_ms=start) for at, value, start in samples],
+            metadata=meaning,
+        ).SerializeToString()
+        for samples in sent
+    ]
+    written = decode_write_v2(snappy(pb.WriteV2(symbols=["", "__name__", "m"], timeseries=series)))
+    expected = sorted(
+        (row, at, int(np.float64(value).view(np.uint64)), start)
+        for row, samples in enumerate(sent)
+        for at, value, start in samples
+    )
+    if not any(start for *_, start in expected):
+        assert written.starts_ms is None
+    starts = np.zeros(len(written.rows), np.int64) if written.starts_ms is None else written.starts_ms
+    columns = (written.rows, written.times_ms, written.values.view(np.uint64), starts)
+    assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == expected
+    assert with_meaning or not written.meant
+
+
 @pytest.mark.parametrize(("request_of", "decode"), VERSIONS)
 def test_many_series_with_many_symbols(request_of: Callable[..., bytes], decode: Decode) -> None:
     """References of one, two and three bytes; samples of both sizes; stale markers."""

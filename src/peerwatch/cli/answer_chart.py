@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from peerwatch.cli.answer_table import clock_text, print_answer, series_text
+from peerwatch.cli.answer_table import clock_text, line_text, points, print_answer
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 _HEIGHT = 16
@@ -30,20 +30,16 @@ def print_chart(answer: Any) -> None:
     for remark in (*answer.get("warnings", ()), *answer.get("infos", ())):
         console.print(Text(remark, style="yellow"))
     shown = result[:_MOST_SERIES]
-    lines = [_finite(one["values"]) for one in shown]
+    found = [points(one) for one in shown]
+    lines = [[point for point in line if math.isfinite(point[1])] for line in found]
     for row in chart(lines, max(10, console.width - _AXIS_WIDTH - 1), _HEIGHT):
         console.print(row, no_wrap=True, crop=True)
-    times = [at for one in shown for at, _ in one["values"]]
+    times = [at for line in found for at, _ in line]
     console.print(Text(" " * (_AXIS_WIDTH + 1) + f"{clock_text(min(times))} to {clock_text(max(times))}", "dim"))
     for number, one in enumerate(shown):
-        console.print(Text("━ ", _COLOURS[number % len(_COLOURS)]) + Text(series_text(one["metric"])))
+        console.print(Text("━ ", _COLOURS[number % len(_COLOURS)]) + Text(line_text(one)))
     if len(result) > len(shown):
         console.print(Text(f"{len(result) - len(shown)} more series are not shown", "yellow"))
-
-
-def _finite(values: Any) -> Points:
-    points = [(at, float(text)) for at, text in values]
-    return [(at, value) for at, value in points if math.isfinite(value)]
 
 
 def chart(lines: list[Points], width: int, height: int) -> list[Text]:

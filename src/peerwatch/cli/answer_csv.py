@@ -1,8 +1,12 @@
-"""AnswerCsv: the answer to a query as a table for spreadsheets: one row per sample, one column per label."""
+"""AnswerCsv: the answer to a query as a table for spreadsheets: one row per sample, one column per label.
+
+A native histogram is the JSON that the API has for it.
+"""
 
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -34,5 +38,6 @@ def _samples(data: Any) -> Iterator[tuple[dict[str, str], float, str]]:
         yield {}, result[0], result[1]
         return
     for one in result:
-        for time_s, value in one.get("values") or [one["value"]]:
-            yield one["metric"], time_s, value
+        samples = [*one.get("values", ()), *one.get("histograms", ())]
+        for time_s, value in samples or [one.get("value") or one["histogram"]]:
+            yield one["metric"], time_s, value if isinstance(value, str) else json.dumps(value)

@@ -33,7 +33,8 @@ def _vector_table(result: list[Any]) -> Table:
     table = Table("series", box=None)
     table.add_column("value", justify="right")
     for one in result:
-        table.add_row(Text(series_text(one["metric"])), one["value"][1])
+        shown = one["value"][1] if "value" in one else histogram_text(one["histogram"][1])
+        table.add_row(Text(series_text(one["metric"])), shown)
     return table
 
 
@@ -42,18 +43,37 @@ def _matrix_table(result: list[Any], width: int) -> Table:
     table.add_column("", no_wrap=True)
     for title in ("min", "max", "last"):
         table.add_column(title, justify="right", no_wrap=True)
-    first = min(one["values"][0][0] for one in result)
-    last = max(one["values"][-1][0] for one in result)
-    most = max(len(one["values"]) for one in result)
-    cells = max(1, min(most, width // 2 - 10))  # the labels and three numbers need the other half
-    for one in result:
-        values = [float(value) for _, value in one["values"]]
-        finite = [value for value in values if math.isfinite(value)] or [math.nan]
-        numbers = (f"{number:.4g}" for number in (min(finite), max(finite), values[-1]))
-        shown = by_time([(at, float(value)) for at, value in one["values"]], first, last, cells)
-        table.add_row(Text(series_text(one["metric"])), sparkline(shown), *numbers)
+    lines = [points(one) for one in result]
+    first, last = min(line[0][0] for line in lines), max(line[-1][0] for line in lines)
+    cells = max(1, min(max(map(len, lines)), width // 2 - 10))  # the labels and three numbers need the other half
+    for one, line in zip(result, lines, strict=True):
+        finite = [value for _, value in line if math.isfinite(value)] or [math.nan]
+        numbers = (f"{number:.4g}" for number in (min(finite), max(finite), line[-1][1]))
+        table.add_row(Text(line_text(one)), sparkline(by_time(line, first, last, cells)), *numbers)
     table.caption = f"{clock_text(first)} to {clock_text(last)}"
     return table
+
+
+def points(series: dict[str, Any]) -> list[tuple[float, float]]:
+    """The samples of a series over time as (time, number); of native histograms their counts."""
+    numbers = [(at, float(value)) for at, value in series.get("values", ())]
+    counts = [(at, float(histogram["count"])) for at, histogram in series.get("histograms", ())]
+    return sorted(numbers + counts)
+
+
+def line_text(series: dict[str, Any]) -> str:
+    """What a line of `points` is called."""
+    return series_text(series["metric"]) + (" (counts)" if "histograms" in series else "")
+
+
+def histogram_text(histogram: dict[str, Any]) -> str:
+    """A native histogram in a line: its populated buckets as bars, between their outermost bounds."""
+    buckets = histogram.get("buckets", ())
+    drawn = ""
+    if buckets:
+        low, high = (f"{float(bound):.4g}" for bound in (buckets[0][1], buckets[-1][2]))
+        drawn = f"{low} {sparkline([0.0, *(float(bucket[3]) for bucket in buckets)])[1:]} {high}  "
+    return f"{drawn}count {histogram['count']}, sum {histogram['sum']}"
 
 
 def by_time(samples: list[tuple[float, float]], first: float, last: float, cells: int) -> list[float]:

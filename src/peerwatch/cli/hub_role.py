@@ -114,7 +114,15 @@ class HubRole:
         app = HubApp(self.parts())
         gate = Gate(app, self.credentials, loopback=self.address.is_loopback)
         drain_s, loopback = self._settings.hub.drain_s, self.address.is_loopback
-        public = Server(gate, self.listener, self.tls, drain_s=drain_s, fast=app.fast, loopback=loopback)
+        public = Server(
+            gate,
+            self.listener,
+            self.tls,
+            drain_s=drain_s,
+            fast=app.fast,
+            loopback=loopback,
+            answerers=self._query.lane.answerers(),
+        )
         private = Server(app, self._unix, None, drain_s=drain_s)
         collected = anyio.Event()
         async with anyio.create_task_group() as background:
@@ -140,6 +148,7 @@ class HubRole:
 
     def close(self) -> None:
         """Give the data folder back; call after `run`."""
+        self._query.lane.close()
         self.store.close()
         socket_path(self._settings.folder).unlink(missing_ok=True)
 

@@ -16,8 +16,10 @@ from peerwatch.dashboard.config import Config as DashboardConfig
 from peerwatch.model import Clock
 from peerwatch.query.api import routes as api_routes
 from peerwatch.query.engine import Engine
+from peerwatch.query.lane import QueryLane
 from peerwatch.query.prometheus import PrometheusApi
 from peerwatch.query.status import ServerStatus
+from peerwatch.query.turns import Turns
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
 
@@ -27,6 +29,7 @@ class QueryParts:
     """What a hub serves to those who ask."""
 
     routes: list[BaseRoute]
+    lane: QueryLane
     client: EngineClient
     live: Live
     scope: anyio.CancelScope
@@ -47,4 +50,6 @@ def query_parts(store: Store, clock: Clock, registry: CollectorRegistry, status:
     client = EngineClient(engine)
     live = Live(DashboardConfig(), client, clock, registry, boot=secrets.token_hex(4))
     api = PrometheusApi(store, engine, clock, version=peerwatch.__version__)
-    return QueryParts([*api_routes(api, status), *dashboard_routes(live, clock)], client, live, anyio.CancelScope())
+    turns = Turns()
+    routes = [*api_routes(api, status, turns=turns), *dashboard_routes(live, clock)]
+    return QueryParts(routes, QueryLane(api, turns), client, live, anyio.CancelScope())

@@ -19,6 +19,7 @@ class SeriesSet:
     A series without a sample in the asked range may be present with an empty slice.
     histograms: which of the samples are native histograms; None for none, which is usual. starts_ms: int64 [N], since
     when each sample's counter counts, 0 where that is unknown; None where it is for all.
+    timelines: int64 [S], where the source knows it: series with the same number have the very same times.
     """
 
     labels: Sequence[Labels]
@@ -27,3 +28,4 @@ class SeriesSet:
     offsets: Int64Array
     histograms: HistogramCells | None = None
     starts_ms: Int64Array | None = None
+    timelines: Int64Array | None = None

@@ -30,7 +30,7 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
 from peerwatch.errors import ConfigError
-from peerwatch.node.connection import Direction
+from peerwatch.node.gater import Direction
 from peerwatch.node.keeper import Keeper
 
 TESTED = "0.8.1"

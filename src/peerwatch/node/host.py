@@ -28,7 +28,8 @@ from multiaddr import Multiaddr
 from peerwatch.errors import ConfigError, LinkError
 from peerwatch.node import hardening, health
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Connection, Direction, Gate, Listener, Stream
+from peerwatch.node.connection import Connection, Gate, Listener, Stream
+from peerwatch.node.gater import Direction
 from peerwatch.node.keeper import Keeper, Usage
 from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
 from peerwatch.telemetry import get_logger

@@ -21,7 +21,8 @@ from libp2p.rcmgr import Direction as LibraryDirection
 from multiaddr import Multiaddr
 
 from peerwatch.errors import LinkError, QuotaError
-from peerwatch.node.connection import DeniedError, Direction, StreamClosed, StreamOpened
+from peerwatch.node.connection import DeniedError, StreamClosed, StreamOpened
+from peerwatch.node.gater import Direction
 from peerwatch.node.hardening import GuardedYamux, Wire, address_of
 from peerwatch.node.keeper import Keeper
 from peerwatch.node.seats import Seat
@@ -241,9 +242,9 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         await conn.event_closed.wait()
 
     async def _let_in(self, wire: Wire) -> GuardedConn:
-        self.keeper.screen(wire.address, Direction.IN)
-        async with self.keeper.handshake(Direction.IN):
-            return await self._upgraded(wire, None, "inbound")
+        with self.keeper.arriving(wire.address):
+            async with self.keeper.handshake(Direction.IN):
+                return await self._upgraded(wire, None, "inbound")
 
     async def _upgraded(self, wire: Any, peer_id: Any, direction: str) -> GuardedConn:
         """Noise, then Yamux, then a seat; a failure anywhere leaves nothing behind."""

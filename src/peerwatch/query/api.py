@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from peerwatch.errors import DecodeError, LimitError, PeerwatchError
-from peerwatch.query.endpoint import MAX_CONCURRENT, Endpoint, Handler, Work, read_body, read_form
+from peerwatch.query.endpoint import Endpoint, Handler, Work, read_body, read_form
 from peerwatch.query.federate import content_type
 from peerwatch.query.parameters import (
     Form,
@@ -31,6 +31,7 @@ from peerwatch.query.status import (
     render_mapping,
     render_targets,
 )
+from peerwatch.query.turns import Turns
 from peerwatch.wire.remote_read import CONTENT_TYPE, MAX_READ_REQUEST_BYTES, decode_read_request
 
 FEDERATE_PATH = "/federate"
@@ -43,14 +44,14 @@ def routes(
     status: ServerStatus | None = None,
     *,
     prefix: str = "/api/v1",
-    max_concurrent: int = MAX_CONCURRENT,
+    turns: Turns | None = None,
 ) -> list[BaseRoute]:
     """The endpoints, to be mounted in an application; those about the server itself where it says what it is.
 
-    At most `max_concurrent` requests work at the same time, each in a worker thread; the others wait for as long as
-    a query may take. When its client goes away, a query stops at its next check.
+    Requests work in worker threads, in their `turns`, and wait for these for as long as a query may take. When its
+    client goes away, a query stops at its next check.
     """
-    endpoint = Endpoint(api.engine.options.limits.timeout_s, max_concurrent)
+    endpoint = Endpoint(api.engine.options.limits.timeout_s, turns)
     both, get = ["GET", "POST"], ["GET"]
     table: list[tuple[str, list[str], Handler]] = [
         ("/query", both, lambda form, _: partial(api.query, instant_request(form, api.now_ms))),
@@ -72,7 +73,7 @@ def routes(
     found: list[BaseRoute] = [
         Route(prefix + path, endpoint.of(handler), methods=methods) for path, methods, handler in table
     ]
-    bulk = Endpoint(api.engine.options.limits.timeout_s, _MAX_READS)
+    bulk = Endpoint(api.engine.options.limits.timeout_s, Turns(_MAX_READS))
     found.append(Route(f"{prefix}/read", _remote_read(api, bulk), methods=["POST"]))
     return [*found, Route(FEDERATE_PATH, _federation(api, endpoint), methods=["GET"])]
 

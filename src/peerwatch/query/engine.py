@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from peerwatch.errors import LimitError, ParseError, QueryError
 from peerwatch.model import Clock, SystemClock
@@ -11,12 +12,15 @@ from peerwatch.query.ast import Expr, ValueType, value_type
 from peerwatch.query.evaluate import Evaluation
 from peerwatch.query.limits import Budget, Cancellation
 from peerwatch.query.loader import Loader
+from peerwatch.query.narrow import narrowed
 from peerwatch.query.options import EngineOptions
 from peerwatch.query.parser import parse
 from peerwatch.query.queryable import Queryable
 from peerwatch.query.result import Result, instant_result, range_result
 from peerwatch.query.span import check_durations
 from peerwatch.query.value import QuerySpan
+
+_USUAL_LENGTH = 1024  # of a query worth keeping: its tree takes some 20 bytes per character: 5 MB in all
 
 
 class Engine:
@@ -46,11 +50,11 @@ class Engine:
         cancelled: Cancellation | None = None,
     ) -> Result:
         """The answer at one time. Raises ParseError, LimitError, CancelledQueryError or QueryError."""
-        expr, text = _parsed(query)
+        expr, narrow, text = _parsed(query)
         span = QuerySpan(time_ms, time_ms)
         check_durations(expr, span)
         evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
-        value = instant_result(evaluation.run(expr), time_ms)
+        value = instant_result(evaluation.run(narrow), time_ms)
         return Result(value, *notes.render(text), loader.samples)
 
     def range(
@@ -65,7 +69,7 @@ class Engine:
         cancelled: Cancellation | None = None,
     ) -> Result:
         """The answer at start, start + step, … up to end. Raises as `instant`; also for too many steps."""
-        expr, text = _parsed(query)
+        expr, narrow, text = _parsed(query)
         found = value_type(expr)
         if found not in (ValueType.SCALAR, ValueType.VECTOR):
             message = f'invalid expression type "{found.value}" for range query, must be Scalar or instant Vector'
@@ -78,7 +82,7 @@ class Engine:
             raise LimitError(f"{span.grid.count - 1} steps per series, limit {limit}: use a longer step")
         check_durations(expr, span)
         evaluation, loader, notes = self._evaluation(span, timeout_s, lookback_ms, cancelled)
-        value = range_result(evaluation.run(expr), span)
+        value = range_result(evaluation.run(narrow), span)
         return Result(value, *notes.render(text), loader.samples)
 
     def _evaluation(
@@ -94,5 +98,20 @@ class Engine:
         return Evaluation(loader, options, budget, notes, span), loader, notes
 
 
-def _parsed(query: str | Expr) -> tuple[Expr, str]:
-    return (parse(query), query) if isinstance(query, str) else (query, "")
+def _parsed(query: str | Expr) -> tuple[Expr, Expr, str]:
+    """(tree, what to evaluate, text)."""
+    if not isinstance(query, str):
+        return query, narrowed(query), ""
+    trees = _parse_again(query) if len(query) <= _USUAL_LENGTH else _parse(query)
+    return (*trees, query)
+
+
+def _parse(query: str) -> tuple[Expr, Expr]:
+    expr = parse(query)
+    return expr, narrowed(expr)
+
+
+@lru_cache(maxsize=256)
+def _parse_again(query: str) -> tuple[Expr, Expr]:
+    """Dashboards ask the same again and again: trees are frozen, so they are kept. The least recently used goes."""
+    return _parse(query)

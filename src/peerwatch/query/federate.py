@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
-from peerwatch.model import METRIC_NAME, Labels, Matcher
+from peerwatch.errors import LimitError
+from peerwatch.model import KEY_BIAS, METRIC_NAME, Histograms, Labels, Matcher, SeriesSet, is_stale
 from peerwatch.query.gotext import format_scientific
 from peerwatch.query.limits import Budget
-from peerwatch.query.loader import Loader
+from peerwatch.query.queryable import Queryable
 
 _PLAIN_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _PLAIN_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -26,39 +29,99 @@ def content_type(accept: str) -> tuple[str, str]:
     return f"text/plain; version=0.0.4; charset=utf-8; escaping={escaping}", escaping
 
 
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """A series' newest sample: a number, or a histogram with custom bounds and (bound, count up to it) of each."""
+
+    time_ms: int
+    value: float
+    sum: float = 0.0
+    buckets: tuple[tuple[float, float], ...] | None = None
+
+
 def federate(
-    loader: Loader, budget: Budget, selectors: Sequence[Sequence[Matcher]], now_ms: int, lookback_ms: int, escaping: str
+    source: Queryable,
+    budget: Budget,
+    selectors: Sequence[Sequence[Matcher]],
+    now_ms: int,
+    lookback_ms: int,
+    escaping: str,
 ) -> bytes:
     """The page. A series whose newest sample is older than the lookback, or a stale marker, is not in it.
 
     Every line has its timestamp; series without `instance` say so by an empty one, which keeps the scraper from adding
-    its own (with honor_labels). Raises LimitError and CancelledQueryError.
+    its own (with honor_labels). This format has no exponential histograms: they are left out, as by Prometheus; those
+    with custom bounds become classic ones. Raises LimitError and CancelledQueryError.
     """
-    at_ms = np.array([now_ms], np.int64)
-    found: dict[Labels, tuple[float, int]] = {}
+    found: dict[Labels, _Newest] = {}
+    held, limit = 0, budget.limits.max_samples
     for matchers in selectors:
-        vector, times = loader.latest_times(matchers, at_ms, lookback_ms)
-        for row in np.flatnonzero(vector.present[:, 0]).tolist():
-            found[vector.labels[row]] = (float(vector.values[row, 0]), int(times[row, 0]))
         budget.check()
+        read = source.select(matchers, now_ms - lookback_ms + 1, now_ms, max_samples=limit - held)
+        held += len(read.values)
+        if held > limit:
+            raise LimitError(f"federation would load more than {limit} samples into memory")
+        found.update(_newest(read))
     named = sorted((labels.metric, labels) for labels in found if labels.metric)
     return "".join(_lines(named, found, escaping)).encode("utf-8", "replace")
 
 
-def _lines(named: Sequence[tuple[str, Labels]], found: dict[Labels, tuple[float, int]], escaping: str) -> Iterator[str]:
-    last = ""
+def _newest(read: SeriesSet) -> Iterator[tuple[Labels, _Newest]]:
+    rows = np.flatnonzero(np.diff(read.offsets))
+    last = read.offsets[1:][rows] - 1
+    times, values, stale = (
+        column.tolist() for column in (read.times_ms[last], read.values[last], is_stale(read.values[last]))
+    )
+    which = [-1] * len(rows) if read.histograms is None else read.histograms.which[last].tolist()
+    for row, time_ms, value, is_end, place in zip(rows.tolist(), times, values, stale, which, strict=True):
+        if place >= 0 and read.histograms is not None:
+            native = _classic(read.histograms.column, place, time_ms)
+            if native is not None:
+                yield read.labels[row], native
+        elif not is_end:
+            yield read.labels[row], _Newest(time_ms, value)
+
+
+def _classic(column: Histograms, place: int, time_ms: int) -> _Newest | None:
+    """A histogram with custom bounds; None for any other, and for a stale marker."""
+    if column.bounds_of[place] < 0 or is_stale(column.sums[place : place + 1])[0]:
+        return None
+    bounds = column.bounds[int(column.bounds_of[place])]
+    part = slice(int(column.offsets[place]), int(column.offsets[place + 1]))
+    counts = np.zeros(len(bounds) + 1)
+    counts[column.keys[part] - KEY_BIAS] = column.buckets[part]
+    count = float(column.counts[place])
+    upto = [*np.cumsum(counts)[:-1].tolist(), count]
+    return _Newest(time_ms, count, float(column.sums[place]), tuple(zip((*bounds, inf), upto, strict=True)))
+
+
+def _lines(named: Sequence[tuple[str, Labels]], found: dict[Labels, _Newest], escaping: str) -> Iterator[str]:
+    last = ("", "")
     for metric, labels in named:
-        if metric != last:
-            last = metric
-            yield f"# TYPE {_metric(metric, escaping)} untyped\n"
-        value, time_ms = found[labels]
-        yield f"{_series(metric, labels, escaping)} {format_scientific(value or 0.0)} {time_ms}\n"
+        newest = found[labels]
+        kind = "untyped" if newest.buckets is None else "histogram"
+        if (metric, kind) != last:
+            last = (metric, kind)
+            yield f"# TYPE {_metric(metric, escaping)} {kind}\n"
+        if newest.buckets is None:
+            yield _line(metric, labels, newest.value, newest.time_ms, escaping)
+            continue
+        for bound, upto in newest.buckets:
+            yield _line(f"{metric}_bucket", labels, upto, newest.time_ms, escaping, format_scientific(bound))
+        yield _line(f"{metric}_sum", labels, newest.sum, newest.time_ms, escaping)
+        yield _line(f"{metric}_count", labels, newest.value, newest.time_ms, escaping)
 
 
-def _series(metric: str, labels: Labels, escaping: str) -> str:
+def _line(metric: str, labels: Labels, value: float, time_ms: int, escaping: str, bound: str = "") -> str:
+    return f"{_series(metric, labels, escaping, bound)} {format_scientific(value or 0.0)} {time_ms}\n"
+
+
+def _series(metric: str, labels: Labels, escaping: str, bound: str) -> str:
     pairs = [(name, value) for name, value in labels if name != METRIC_NAME]
     if not labels.get(_INSTANCE):
         pairs.append((_INSTANCE, ""))
+    if bound:
+        pairs.append(("le", bound))
     inside = ",".join(f'{_label(name, escaping)}="{_escape(value)}"' for name, value in pairs)
     name = _metric(metric, escaping)
     return f"{{{name},{inside}}}" if name.startswith('"') else f"{name}{{{inside}}}"

@@ -17,7 +17,7 @@ from peerwatch.query.native.statistics import with_statistics_only
 from peerwatch.query.queryable import Queryable
 from peerwatch.query.smooth import smoothed
 from peerwatch.query.value import Vector
-from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_until, group_by_times
+from peerwatch.query.window import SLICE_CELLS, RangeVector, Samples, count_until, group_by_times, groups_among
 
 
 class Loader:
@@ -153,7 +153,7 @@ class Loader:
 
     def _samples(self, found: SeriesSet) -> Samples:
         starts_ms = found.starts_ms if self._with_starts else None
-        return Samples(found.times_ms, found.values, found.offsets, found.histograms, starts_ms)
+        return Samples(found.times_ms, found.values, found.offsets, found.histograms, starts_ms, found.timelines)
 
     def _newest(self, samples: Samples, at_ms: Int64Array, lookback_ms: int) -> Iterator[_Newest]:
         if len(samples.times_ms) == 0:
@@ -166,7 +166,7 @@ class Loader:
         for at in range(0, len(order), height):
             self._budget.check()
             rows = order[at : at + height]
-            groups, member = np.unique(group_of[rows], return_inverse=True)
+            groups, member = groups_among(group_of[rows])
             within = count_until(samples, leaders[groups], at_ms) - 1
             leader_at = np.clip(within + samples.offsets[leaders[groups]][:, None], 0, last)
             fresh = (within >= 0) & (samples.times_ms[leader_at] > at_ms - lookback_ms)

@@ -57,8 +57,7 @@ def sum_natives(
         return None
     members = _Members.of(vector, groups, cells)
     column = cells.column
-    usable = ~_with_numbers(vector, groups, members, notes, span)
-    usable &= ~_of_two_kinds(vector, members, column, notes, span)
+    usable = _one_kind(vector, groups, members, notes, span)
     told, denied = (
         members.any_of((column.hints == hint)[members.places]) for hint in (COUNTER_RESET, NOT_COUNTER_RESET)
     )
@@ -82,19 +81,38 @@ def sum_natives(
     return HistogramCells(which, Histograms.concat(parts)) if parts else None
 
 
-def _with_numbers(vector: Vector, groups: Groups, members: _Members, notes: Annotations, span: Span) -> BoolArray:
+def _one_kind(vector: Vector, groups: Groups, members: _Members, notes: Annotations, span: Span) -> BoolArray:
+    """Bundles without numbers among their histograms, and whose bounds are all custom or none."""
     numbers = np.logical_or.reduceat(vector.floats.present[groups.order], groups.starts, axis=0)
-    mixed: BoolArray = numbers[members.groups, members.steps]
-    if mixed.any():
+    with_numbers: BoolArray = numbers[members.groups, members.steps]
+    custom = _custom(vector, members)
+    two_kinds = members.any_of(custom) & members.any_of(~custom)
+    said = with_numbers.copy()
+    for bundle in np.flatnonzero(two_kinds).tolist():
+        said[bundle] = _say_two_kinds(vector, groups, members, bundle, notes, span)
+    if said.any():
         notes.mixed_aggregation(span)
-    return mixed
+    return ~with_numbers & ~two_kinds
 
 
-def _of_two_kinds(vector: Vector, members: _Members, column: Histograms, notes: Annotations, span: Span) -> BoolArray:
-    custom = column.custom[members.places]
-    mixed = members.any_of(custom) & members.any_of(~custom)
-    for bundle in np.flatnonzero(mixed).tolist():
-        part = slice(int(members.starts[bundle]), int(members.starts[bundle] + members.counts[bundle]))
-        odd = int(np.flatnonzero(custom[part] != custom[part][0])[0])
-        notes.mixed_schemas(vector.labels[members.rows[part][odd]].metric, span)
-    return mixed
+def _custom(vector: Vector, members: _Members) -> BoolArray:
+    """bool [M]: members with custom bounds."""
+    cells = vector.histograms
+    return np.zeros(len(members.places), np.bool_) if cells is None else cells.column.custom[members.places]
+
+
+def _say_two_kinds(
+    vector: Vector, groups: Groups, members: _Members, bundle: int, notes: Annotations, span: Span
+) -> bool:
+    """Whether the numbers of a bundle are worth a remark, too. Prometheus goes through a group in order: it looks at
+    bounds only where a histogram comes first, and at nothing behind the first one that does not fit."""
+    part = slice(int(members.starts[bundle]), int(members.starts[bundle] + members.counts[bundle]))
+    rows = groups.rows[int(members.groups[bundle])]
+    numbers = rows[vector.floats.present[rows, int(members.steps[bundle])]]
+    first = int(members.rows[part][0])
+    if len(numbers) and numbers[0] < first:
+        return True
+    custom = _custom(vector, members)[part]
+    odd = int(members.rows[part][np.flatnonzero(custom != custom[0])[0]])
+    notes.mixed_schemas(vector.labels[odd].metric, span)
+    return bool((numbers < odd).any())

@@ -15,7 +15,6 @@ from peerwatch.query.federate import federate
 from peerwatch.query.functions.label import valid_label_name
 from peerwatch.query.gotext import quote
 from peerwatch.query.limits import Budget, Cancellation, QueryTimeoutError
-from peerwatch.query.loader import Loader
 from peerwatch.query.parameters import (
     MAX_TIME_MS,
     MIN_TIME_MS,
@@ -196,8 +195,7 @@ class PrometheusApi:
         """The page of `/federate`: the newest sample of what matches one of the selectors. Raises PeerwatchError."""
         options = self.engine.options
         budget = Budget.start(options.limits, self._clock, cancelled)
-        loader = Loader(self._source, budget)
-        return federate(loader, budget, selectors, self.now_ms, options.lookback_ms, escaping)
+        return federate(self._source, budget, selectors, self.now_ms, options.lookback_ms, escaping)
 
     def remote_read(self, queries: Sequence[ReadQuery], cancelled: Cancellation | None = None) -> bytes:
         """The answer to a remote read: samples as they are stored. Raises LimitError past `READ_SAMPLES`."""
@@ -210,7 +208,7 @@ class PrometheusApi:
                 found = self._source.select(query.matchers, query.start_ms, query.end_ms, max_samples=left)
             except LimitError as error:
                 raise LimitError(f"exceeded sample limit ({READ_SAMPLES})") from error
-            left -= len(found.values)
+            left -= len(found.values) + (0 if found.histograms is None else len(found.histograms.column.buckets))
             results.append(found)
         return encode_read_response(results)
 

@@ -8,16 +8,14 @@ from itertools import chain
 import msgspec
 import numpy as np
 
-from peerwatch.model import Float64Array, HistogramCells, Int64Array, Labels, SeriesSet
+from peerwatch.model import HistogramCells, Int64Array, Labels, SeriesSet
 from peerwatch.query.gotext import format_sample
 from peerwatch.query.native.text import rendered
 from peerwatch.query.result import MatrixResult, ResultValue, ScalarResult, StringResult, VectorResult
+from peerwatch.query.spelling import spell_values
 
 MAX_MESSAGES = 10
 """Warnings and infos sent with an answer, each; the rest is counted."""
-
-_PLAIN_LOW, _PLAIN_HIGH = 1e-5, 1e15
-"""Between these (and for 0) the JSON encoder spells floats as Go does, but for a trailing ".0"."""
 
 
 def success(data: bytes, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
@@ -142,15 +140,3 @@ def _openings(times_ms: Int64Array) -> list[bytes]:
     if openings:
         openings[0] = openings[0][3:]
     return openings
-
-
-def spell_values(values: Float64Array) -> list[bytes]:
-    """Each value as `format_sample` spells it. The fast way for ordinary numbers is the JSON encoder's."""
-    if len(values) == 0:
-        return []
-    sizes = np.abs(values)
-    plain = (sizes == 0) | ((sizes >= _PLAIN_LOW) & (sizes < _PLAIN_HIGH))  # not for NaN either
-    if not plain.all():
-        return [format_sample(value).encode() for value in values.tolist()]
-    encoded: bytes = msgspec.json.encode(values.tolist())[1:-1]
-    return (encoded + b",").replace(b".0,", b",")[:-1].split(b",")

@@ -34,6 +34,7 @@ class Samples:
     offsets: Int64Array
     histograms: HistogramCells | None = None
     starts_ms: Int64Array | None = None
+    timelines: Int64Array | None = None  # see SeriesSet
 
     @property
     def series_count(self) -> int:
@@ -64,25 +65,44 @@ def group_by_times(samples: Samples) -> tuple[Int64Array, Int64Array]:
 
     Series of one target share their timestamps, so that searching once per group saves most searches.
     """
+    if samples.series_count == 1:
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    if samples.timelines is not None:
+        _, leaders, group_of = np.unique(samples.timelines, return_index=True, return_inverse=True)
+        return group_of, leaders
     times, offsets = samples.times_ms, samples.offsets
     lengths = np.diff(offsets)
+    if len(times) == 0:
+        return np.zeros(len(lengths), np.int64), np.zeros(min(1, len(lengths)), np.int64)
     sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(times)))  # wraps around, which a fingerprint may
-    prints = (sums[offsets[1:]] - sums[offsets[:-1]]).tolist()
-    firsts = times[np.minimum(offsets[:-1], max(len(times) - 1, 0))].tolist() if len(times) else [0] * len(lengths)
-    known: dict[tuple[int, int, int], list[int]] = {}
-    group_of, leaders = np.empty(len(lengths), np.int64), list[int]()
-    for series, key in enumerate(zip(lengths.tolist(), firsts, prints, strict=True)):
-        mine = times[offsets[series] : offsets[series + 1]]
-        for group in known.setdefault(key, []):
-            leader = leaders[group]
-            if np.array_equal(mine, times[offsets[leader] : offsets[leader + 1]]):
-                group_of[series] = group
-                break
-        else:
-            known[key].append(len(leaders))
-            group_of[series] = len(leaders)
-            leaders.append(series)
-    return group_of, np.array(leaders, np.int64)
+    firsts = times[np.minimum(offsets[:-1], len(times) - 1)]
+    prints = (sums[offsets[1:]] - sums[offsets[:-1]]) * 31 + firsts * 17 + lengths
+    _, leaders, group_of = np.unique(prints, return_index=True, return_inverse=True)
+    shift = offsets[leaders][group_of] - offsets[:-1]
+    if (
+        not (lengths == lengths[leaders][group_of]).all()
+        or not (times == times[np.arange(len(times)) + np.repeat(shift, lengths)]).all()
+    ):
+        return _group_one_by_one(samples)
+    return group_of, leaders
+
+
+def _group_one_by_one(samples: Samples) -> tuple[Int64Array, Int64Array]:
+    """Two series have the same fingerprint and other times."""
+    times, offsets = samples.times_ms, samples.offsets
+    known: dict[bytes, int] = {}
+    ends = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+    groups = [known.setdefault(times[start:end].tobytes(), len(known)) for start, end in ends]
+    group_of = np.array(groups, np.int64)
+    return group_of, np.unique(group_of, return_index=True)[1]
+
+
+def groups_among(group_of: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(the groups of some series, ascending; for each series which of them)."""
+    if len(group_of) == 1:
+        return group_of, np.zeros(1, np.int64)
+    groups, member = np.unique(group_of, return_inverse=True)
+    return groups, member.astype(np.int64)
 
 
 def count_until(samples: Samples, rows: Int64Array, at_ms: Int64Array) -> Int64Array:
@@ -244,7 +264,7 @@ class RangeVector:
             yield self._block(order[at : at + height], group_of, leaders)
 
     def _block(self, rows: Int64Array, group_of: Int64Array, leaders: Int64Array) -> Block:
-        groups, member = np.unique(group_of[rows], return_inverse=True)
+        groups, member = groups_among(group_of[rows])
         chosen = leaders[groups]
         low = count_until(self.samples, chosen, self.ends_ms - self.range_ms - self.before_ms)
         high = count_until(self.samples, chosen, self.ends_ms + self.after_ms)
@@ -253,7 +273,7 @@ class RangeVector:
             self.samples,
             rows,
             offsets[rows],
-            member.astype(np.int64),
+            member,
             offsets[chosen],
             chosen,
             low,

@@ -1,18 +1,21 @@
-"""FastLane: answers what agents send all day without a task, a scope or a queue; all else is uvicorn's.
+"""FastLane: answers what is asked all day without a task, a scope or a queue; all else is uvicorn's.
 
-A push costs 100 us less here than as an ASGI request (docs/decisions/0008). The lane knows a handful of request
-lines and headers. A connection whose request has anything else goes to uvicorn for good, from that request's first
-byte, so the lane decides nothing that the gate would have to: it has no credential, no origin, no proxy before it.
+A push costs 100 us less here than as an ASGI request (docs/decisions/0008), a query 1 ms (0013). The lane knows a
+handful of request lines and headers. A connection whose request has anything else goes to uvicorn for good, from that
+request's first byte. So the lane refuses nothing by itself: a push has no credential, no origin, no proxy before it,
+and a query is answered only where the gate has nothing against it; whom it refuses is refused behind the lane.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Protocol, cast
 
 from peerwatch.serve.address import is_loopback_host, split_host
+from peerwatch.serve.question import Question, read_question
 
 Respond = Callable[[int, bytes, bytes], None]
 """Answers a request once: status, further header lines (each with its CRLF), body."""
@@ -20,12 +23,21 @@ Respond = Callable[[int, bytes, bytes], None]
 Handler = Callable[[bytes, Respond], None]
 """Takes a request's body, and a way to answer now or later, in the event loop. Raises nothing."""
 
+Leave = Callable[[], None]
+"""To be called when the client leaves before its answer."""
+
+Answerer = Callable[[Question, bytes, Respond], Leave]
+"""Takes a question and its body, and a way to answer later, in the event loop. Raises nothing."""
+
+Admit = Callable[[Question], bool]
+"""Whether the gate would let a question pass."""
+
 _MAX_HEAD_BYTES = 4 << 10
 _MAX_BODY_BYTES = 64 << 10  # the usual push has 2 KiB; larger ones are worth a task
 _MAX_HELD_BYTES = 16 << 20  # of requests that have come in part, over all connections
 _PART_WAIT_S = 2.0
 _HARMLESS = frozenset({b"content-type", b"user-agent", b"accept", b"accept-encoding"})
-_REASONS = {200: b"OK", 400: b"Bad Request", 429: b"Too Many Requests"}
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class Served(Protocol):
@@ -46,14 +58,18 @@ class LaneState:
     """Whether only requests that name this machine as their host may pass."""
     idle_s: float
     max_connections: int
+    answerers: Mapping[str, Answerer] = field(default_factory=dict)
+    """By path, for GET and POST; for those whom `admits` lets in."""
+    admits: Admit = lambda question: False
     held_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    handler: Handler
+    handler: Handler | None
     body_start: int
     end: int
+    question: Question | None = None
 
 
 class FastLane(asyncio.Protocol):
@@ -68,6 +84,7 @@ class FastLane(asyncio.Protocol):
         self._answering = False
         self._unread = False
         self._closing = False
+        self._leave: Leave | None = None
         self._used_s = 0.0
         self._idle: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
@@ -103,9 +120,12 @@ class FastLane(asyncio.Protocol):
         self._proceed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone; what it pushed is stored all the same."""
+        """The client is gone; what it pushed is stored all the same, what it asked is given up."""
         self._connections.discard(self)
         self._let_go()
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
     # ---- called by the server
 
@@ -143,7 +163,15 @@ class FastLane(asyncio.Protocol):
             self._answering = True
             self._hold(data[request.end :])
             self._used_s = self._loop.time()
-            request.handler(data[request.body_start : request.end], self._respond)
+            self._start(request, data[request.body_start : request.end])
+
+    def _start(self, request: _Request, body: bytes) -> None:
+        question = request.question
+        if question is not None:
+            self._closing |= question.closes
+            self._leave = self._state.answerers[question.path](question, body, self._respond)
+        elif request.handler is not None:
+            request.handler(body, self._respond)
 
     def _read(self, data: bytes) -> _Request | None:
         """The request that `data` starts with, or None where it is not for the lane."""
@@ -152,9 +180,11 @@ class FastLane(asyncio.Protocol):
             return None
         head = data[:head_end]
         request_line, *fields = head.split(b"\r\n")
-        handler = self._state.handlers.get(request_line)
-        if handler is None or len(self._connections) > self._state.max_connections:
+        if len(self._connections) > self._state.max_connections:
             return None
+        handler = self._state.handlers.get(request_line)
+        if handler is None:
+            return self._read_question(head)
         if not head.count(b"\n") == head.count(b"\r") == len(fields):
             return None
         body_bytes = self._body_bytes(fields)
@@ -162,11 +192,20 @@ class FastLane(asyncio.Protocol):
             return None
         return _Request(handler, head_end + 4, head_end + 4 + body_bytes)
 
+    def _read_question(self, head: bytes) -> _Request | None:
+        question = read_question(head) if self._state.answerers else None
+        if question is None or question.path not in self._state.answerers or question.body_bytes > _MAX_BODY_BYTES:
+            return None
+        if not self._state.admits(question):
+            return None
+        start = len(head) + 4
+        return _Request(None, start, start + question.body_bytes, question)
+
     def _body_bytes(self, fields: list[bytes]) -> int | None:
         """The length of the body, or None when a header says anything that is not for the lane."""
         host, length = b"", b""
-        for field in fields:
-            name, _, value = field.partition(b":")
+        for line in fields:
+            name, _, value = line.partition(b":")
             name = name.lower()
             if name in _HARMLESS:
                 continue
@@ -212,9 +251,10 @@ class FastLane(asyncio.Protocol):
         ending = b"connection: close\r\n" if self._closing else b""
         transport.write(
             b"HTTP/1.1 %d %b\r\n%b%bcontent-length: %d\r\n\r\n%b"
-            % (status, _REASONS[status], fields, ending, len(body), body)
+            % (status, _REASONS.get(status, b""), fields, ending, len(body), body)
         )
-        self._answering = False
+        self._answering, self._leave = False, None
+        self._used_s = self._loop.time()
         if self._closing:
             transport.close()
         elif self._waiting:

@@ -142,22 +142,26 @@ class Gate:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        repeated = repeated_header(scope["headers"])
-        if repeated is not None:
-            await _refuse(Refused(400, f"header {repeated.decode()} came twice"), send)
+        refused = self.refusal(scope["method"], scope["path"], scope["headers"])
+        if refused is None:
+            await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        await _refuse(refused, send)
+
+    def refusal(self, method: str, path: str, fields: Iterable[tuple[bytes, bytes]]) -> Refused | None:
+        """Why a request with these headers (lower-case names) does not pass, or None."""
+        fields = list(fields)
+        repeated = repeated_header(fields)
+        if repeated is not None:
+            return Refused(400, f"header {repeated.decode()} came twice")
+        headers = dict(fields)
         token = bearer_token(headers)
         try:
             held = None if token is None else self._credentials.scope_of(token)
         except ConfigError as error:  # a damaged file opens nothing
             _log.error("credentials cannot be read", reason=str(error))
             held = Scope.NONE
-        refused = judge(scope["method"], scope["path"], headers, held, loopback=self._loopback)
-        if refused is None:
-            await self._app(scope, receive, send)
-            return
-        await _refuse(refused, send)
+        return judge(method, path, headers, held, loopback=self._loopback)
 
 
 async def _refuse(refused: Refused, send: Send) -> None:

@@ -13,8 +13,9 @@ import uvicorn
 from anyio.abc import TaskStatus
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from peerwatch.serve.fast_lane import FastLane, Handler, LaneState
-from peerwatch.serve.gate import App
+from peerwatch.serve.fast_lane import Answerer, FastLane, Handler, LaneState
+from peerwatch.serve.gate import App, Gate
+from peerwatch.serve.question import Question
 from peerwatch.serve.tls import TlsFiles
 
 _KEEP_ALIVE_S = 130  # longer than an agent's idle connection, so that the agent is the one that closes
@@ -41,6 +42,7 @@ class Server:
     """Serves one application on one listening socket.
 
     `fast` answers a few requests, by request line, before the application sees them; `loopback` as for the gate.
+    `answerers` do so for questions, by path, where `app` is a gate and lets them pass.
     """
 
     def __init__(
@@ -52,13 +54,16 @@ class Server:
         drain_s: float = 3.0,
         fast: Mapping[bytes, Handler] | None = None,
         loopback: bool = True,
+        answerers: Mapping[str, Answerer] | None = None,
     ) -> None:
         self._listener = listener
         self._lane = LaneState(fast or {}, loopback, _KEEP_ALIVE_S, _MAX_CONNECTIONS)
+        if answerers and isinstance(app, Gate):
+            self._lane.answerers, self._lane.admits = answerers, partial(_admits, app)
         self._server = _Quiet(
             uvicorn.Config(
                 app,
-                http=self._connection if fast else HttpToolsProtocol,  # type: ignore[arg-type]  # any that makes one
+                http=self._connection if fast or answerers else HttpToolsProtocol,  # type: ignore[arg-type]  # any that makes one
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -95,3 +100,7 @@ class Server:
     def stop(self) -> None:
         """Accept nothing more and let `run` return."""
         self._server.should_exit = True
+
+
+def _admits(gate: Gate, question: Question) -> bool:
+    return gate.refusal(question.method, question.path, question.fields.items()) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from peerwatch.store.block_writer import CHUNK_TIMELINES, ROW_BITS
 from peerwatch.store.disk import Disk, DiskFile
 from peerwatch.store.footer import END_BYTES, MAGIC, Footer, block_name, decode_footer, footer_size, unseal
 from peerwatch.store.packing import unpack_ints
-from peerwatch.store.page_cache import BlockCaches, Columns, NarrowColumns, narrowed, widened
+from peerwatch.store.page_cache import BlockCaches, Columns, NarrowColumns, Page, narrowed, widened
 from peerwatch.store.provenance import (
     ProvenanceColumns,
     RunRoot,
@@ -24,10 +24,9 @@ from peerwatch.store.provenance import (
     decode_provenance,
     decode_run_roots,
 )
-from peerwatch.store.tile import Tile, decode_tile
+from peerwatch.store.tile import Tile, decode_tile, decode_together
 
 _ROW_MASK = (1 << ROW_BITS) - 1
-_FEW_ROWS = 8
 
 
 class Block:
@@ -47,14 +46,19 @@ class Block:
         self._disk = disk
         self._caches = caches
 
+    def kept(self, name: str, load: Callable[[], Page]) -> Page:
+        """What `load` makes of samples, of this block and perhaps of others that `name` tells. Not to be written to:
+        it is kept, and handed out again."""
+        return self._caches.rows.get((self.number, name, -1), load)
+
     @contextmanager
     def opened(self) -> Iterator[OpenBlock]:
         """The block's file, open. Raises StoreError."""
-        file = self._disk.open(self.path)
+        opened = OpenBlock(self._disk, self.path, self.number, self.footer, self._caches)
         try:
-            yield OpenBlock(self._disk, file, self.number, self.footer, self._caches)
+            yield opened
         finally:
-            self._disk.close(file)
+            opened.close()
 
 
 def open_block(disk: Disk, folder: Path, number: int, caches: BlockCaches) -> Block:
@@ -78,14 +82,29 @@ def open_block(disk: Disk, folder: Path, number: int, caches: BlockCaches) -> Bl
 
 
 class OpenBlock:
-    """Reads parts of one block. Every part has its checksum; what fails it raises CorruptionError with the place."""
+    """Reads parts of one block. Every part has its checksum; what fails it raises CorruptionError with the place.
 
-    def __init__(self, disk: Disk, file: DiskFile, number: int, footer: Footer, caches: BlockCaches) -> None:
+    The file is opened when something is read that no cache has. Owned by one read, which closes it.
+    """
+
+    def __init__(self, disk: Disk, path: Path, number: int, footer: Footer, caches: BlockCaches) -> None:
         self._disk = disk
-        self._file = file
+        self._path = path
+        self._file: DiskFile | None = None
         self._number = number
         self.footer = footer
         self._caches = caches
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._disk.close(self._file)
+            self._file = None
+
+    def _read(self, size: int, offset: int) -> bytes:
+        if self._file is None:
+            self._file = self._disk.open(self._path)
+        return self._disk.pread(self._file, size, offset)
 
     # ---- index
 
@@ -106,12 +125,14 @@ class OpenBlock:
 
     def page(self, page: int) -> Columns:
         """(series ids ascending, slots, timelines) of one index page."""
+        return widened(self._page(page))
 
+    def _page(self, page: int) -> NarrowColumns:
         def load() -> NarrowColumns:
             offsets = self._directory("pages", 2)[1]
             return narrowed(_unpack(self._chunk(offsets, page), 3))
 
-        return widened(self._caches.pages.get((self._number, "page", page), load))
+        return self._caches.pages.get((self._number, "page", page), load)
 
     def rows(self) -> Columns:
         """All pages as one."""
@@ -122,15 +143,20 @@ class OpenBlock:
 
     def find(self, ids: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
         """(positions in `ids`, slots, timelines) of those of the ascending `ids` that the block has."""
-        firsts = self._directory("pages", 2)[0]
-        bounds = np.append(np.searchsorted(ids, firsts), len(ids))
+        bounds = np.append(np.searchsorted(ids, self._directory("pages", 2)[0]), len(ids))
         found: list[Columns] = []
-        for page in np.flatnonzero(np.diff(bounds) > 0).tolist():
-            low, high = int(bounds[page]), int(bounds[page + 1])
-            have, slots, timelines = self.page(page)
-            at = np.minimum(np.searchsorted(have, ids[low:high]), len(have) - 1)
-            hit = np.flatnonzero(have[at] == ids[low:high])
-            found.append((low + hit, slots[at[hit]], timelines[at[hit]]))
+        for page in np.flatnonzero(bounds[1:] > bounds[:-1]).tolist():
+            low = int(bounds[page])
+            wanted = ids[low : int(bounds[page + 1])]
+            have, slots, timelines = self._page(page)
+            narrow = np.minimum(wanted, have[-1]).astype(have.dtype)  # so that the page is searched as it is
+            at = np.minimum(have.searchsorted(narrow), len(have) - 1)
+            hit = np.flatnonzero(have[at] == wanted)
+            at = at[hit]
+            found.append((low + hit, slots[at].astype(np.int64), timelines[at].astype(np.int64)))
+        if len(found) == 1:
+            positions, slots, timelines = found[0]
+            return positions, slots, timelines
         if not found:
             return (np.empty(0, np.int64),) * 3
         positions, slots, timelines = (np.concatenate(columns) for columns in zip(*found, strict=True))
@@ -140,31 +166,37 @@ class OpenBlock:
 
     def times(self, timeline: int) -> Int64Array:
         """The ticks of a timeline."""
-        chunk, at = divmod(timeline, CHUNK_TIMELINES)
-        return self._caches.pages.get((self._number, "times", chunk), lambda: self._times(chunk))[at]
+        return self.timelines([timeline])[0]
+
+    def timelines(self, timelines: Sequence[int]) -> list[Int64Array]:
+        """The ticks of some timelines."""
+        places = [divmod(timeline, CHUNK_TIMELINES) for timeline in timelines]
+        chunks = {
+            chunk: self._caches.pages.get((self._number, "times", chunk), partial(self._times, chunk))
+            for chunk in {chunk for chunk, _ in places}
+        }
+        return [chunks[chunk][at] for chunk, at in places]
 
     def _times(self, chunk: int) -> Columns:
         offsets, counts = self._directory("timelines", 2)
         ends = np.cumsum(counts[chunk * CHUNK_TIMELINES :][:CHUNK_TIMELINES])
         together = _unpack(self._chunk(offsets, chunk), 1)[0]
         if len(together) != ends[-1]:
-            raise CorruptionError(f"{self._file.path}: timelines of chunk {chunk} have {len(together)} ticks")
+            raise CorruptionError(f"{self._path}: timelines of chunk {chunk} have {len(together)} ticks")
         return tuple(np.split(together, ends[:-1]))
 
     def tile(self, tile: int, rows: Int64Array | None = None) -> Tile:
-        """A tile, or some rows of it. Not to be written to: a few rows are kept, and handed out again."""
-        if rows is None or len(rows) > _FEW_ROWS:
-            return self._tile(tile, rows)
-
-        def load() -> NarrowColumns:
-            found = self._tile(tile, rows)
-            return (found.values,) if found.presence is None else (found.values, found.presence)
-
-        values, *presence = self._caches.rows.get((self._number, rows.tobytes().hex(), tile), load)
-        return Tile(values, presence[0] if presence else None)
-
-    def _tile(self, tile: int, rows: Int64Array | None) -> Tile:
+        """A tile, or some rows of it."""
         return decode_tile(self._chunk(self._directory("tiles", 1)[0], tile), rows)
+
+    def tiles(self, wanted: Sequence[tuple[int, Int64Array]]) -> list[tuple[list[int], Tile]]:
+        """(numbers of some of `wanted`, their rows one below the other): some rows of several tiles."""
+        offsets = self._directory("tiles", 1)[0]
+        return decode_together([(self._chunk(offsets, tile), rows) for tile, rows in wanted])
+
+    def kept(self, name: str, load: Callable[[], Page]) -> Page:
+        """What `load` makes of this block's samples. Not to be written to: it is kept, and handed out again."""
+        return self._caches.rows.get((self._number, name, 0), load)
 
     # ---- beside the samples
 
@@ -202,8 +234,8 @@ class OpenBlock:
                 return False
             return True
 
-        if self._disk.pread(self._file, len(MAGIC), 0) != MAGIC:  # harmless to readers, who trust the footer
-            found.append(f"{self._file.path}: its start is not that of a block")
+        if self._read(len(MAGIC), 0) != MAGIC:  # harmless to readers, who trust the footer
+            found.append(f"{self._path}: its start is not that of a block")
         if tried(lambda: self.tile_count):
             for tile in range(self.tile_count):
                 tried(partial(self.tile, tile))
@@ -227,17 +259,17 @@ class OpenBlock:
         if place is None:
             return b""
         offset, size, crc = place
-        data = self._disk.pread(self._file, size, offset)
+        data = self._read(size, offset)
         if len(data) != size or crc32(data) != crc:
-            raise CorruptionError(f"{self._file.path}: section {name} at {offset} does not match its checksum")
+            raise CorruptionError(f"{self._path}: section {name} at {offset} does not match its checksum")
         return data
 
     def _chunk(self, offsets: Int64Array, at: int) -> bytes:
         start, end = int(offsets[at]), int(offsets[at + 1])
         try:
-            return unseal(self._disk.pread(self._file, end - start, start))
+            return unseal(self._read(end - start, start))
         except CorruptionError as error:
-            raise CorruptionError(f"{self._file.path} at {start}: {error}") from error
+            raise CorruptionError(f"{self._path} at {start}: {error}") from error
 
 
 def split_slots(slots: Int64Array) -> tuple[Int64Array, Int64Array]:

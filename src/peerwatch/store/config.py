@@ -38,8 +38,8 @@ class StoreConfig:
     """Window of a block: longer ones slow short reads, shorter ones compress worse."""
     footer_budget_bytes: int = 64 << 20
     """Decoded index pages of blocks kept in memory; the least recently used go first."""
-    row_budget_bytes: int = 8 << 20
-    """Decoded samples of narrow reads kept in memory: what a few dashboards ask for at every refresh, a million."""
+    row_budget_bytes: int = 16 << 20
+    """Decoded samples of narrow reads kept in memory: what a few dashboards ask for at every refresh."""
 
     def __post_init__(self) -> None:
         positive = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from peerwatch.model import METRIC_NAME, Int64Array, Labels, Layout, Matcher, MetricType, Series
 from peerwatch.store.dictionary_log import DictionaryLog, LayoutRecord, NextRecord, SeriesRecord
+from peerwatch.store.found_cache import Found, FoundCache
 from peerwatch.store.index import LabelIndex
 
 Meaning = tuple[MetricType, str, str]
@@ -28,6 +29,7 @@ class _Table:
         self.ids: list[int] = []
         self.keys: list[int] = []
         self.pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        self.found = FoundCache()
         self._id_array: Int64Array = np.empty(0, np.int64)
 
     def add(self, series_id: int, labels: Labels, key: int) -> None:
@@ -179,13 +181,23 @@ class Dictionary:
 
     # ---- reading
 
-    def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Int64Array, list[Labels]]:
-        """(ids, labels) of the series that match and may have samples in the range; ids ascending."""
+    def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Int64Array, Found]:
+        """(ids, rows and labels) of the series that match and may have samples in the range; ids ascending."""
+        key = tuple(matchers)
         with self._lock:  # for a moment: a slow pattern must not keep appends waiting
             table = self._table
-            query, ids = table.index.capture(matchers), table.id_array()
-        rows = query.find(start_ms, end_ms)
-        return ids[rows], [table.labels[row] for row in rows.tolist()]
+            version, query, ids = len(table.index), table.index.capture(matchers), table.id_array()
+            found = table.found.get(key, version)
+        if found is None:
+            rows = query.matching()
+            alive = rows[query.within(rows, start_ms, end_ms)]
+            if 2 * len(alive) < len(rows):  # most are of the past: not worth sorting
+                return ids[alive], Found.of(alive, [table.labels[row] for row in alive.tolist()])
+            found = Found.of(rows, [table.labels[row] for row in rows.tolist()])
+            with self._lock:
+                table.found.put(key, version, found)
+        found = found.only(query.within(found.rows, start_ms, end_ms))
+        return ids[found.rows], found
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         """See Queryable."""

@@ -13,6 +13,7 @@ from peerwatch.wire.packing import PackedMatrix, unpack_all
 
 _FIRST_TICKS = 8
 _NEVER_MS = -(1 << 62)
+_NO_ID = (1 << 63) - 1
 _PACKED = 8  # batches that wait, so that they are unpacked together
 _FEW_TICKS = 16  # larger ones gain nothing by waiting
 _LATE_BYTES = 1 << 20  # late cells are merged in when they outgrow the matrix, or this: keeps each cell's cost constant
@@ -58,11 +59,15 @@ class LayoutHead:
         "_times",
         "_values",
         "counts",
+        "first_id",
+        "last_id",
         "series_ids",
     )
 
     def __init__(self, series_ids: Int64Array) -> None:
         self.series_ids = series_ids
+        self.first_id = int(series_ids.min(initial=_NO_ID))
+        self.last_id = int(series_ids.max(initial=0))
         self.counts = MergeCounts()
         self._count = 0
         self._times: Int64Array = np.empty(0, np.int64)

@@ -74,12 +74,21 @@ class Query:
 
     def find(self, start_ms: int, end_ms: int) -> Int64Array:
         """Ascending rows that satisfy every matcher and may have samples in [start_ms, end_ms]."""
-        hit: BoolArray = (self.first[: self.count] <= end_ms) & (self.last[: self.count] >= start_ms)
+        rows = self.matching()
+        return rows[self.within(rows, start_ms, end_ms)]
+
+    def matching(self) -> Int64Array:
+        """Ascending rows that satisfy every matcher."""
+        hit = np.ones(self.count, np.bool_)
         for matcher, rows, codes, wanted in self.parts:
             hits = np.full(self.count, matcher.matches_empty)
             hits[rows] = wanted()[codes]
             hit &= hits
         return np.flatnonzero(hit)
+
+    def within(self, rows: Int64Array, start_ms: int, end_ms: int) -> Int64Array:
+        """Positions of those among `rows` that may have samples in [start_ms, end_ms]."""
+        return np.flatnonzero((self.first[rows] <= end_ms) & (self.last[rows] >= start_ms))
 
 
 class LabelIndex:

@@ -20,7 +20,7 @@ from peerwatch.model import (
     SeriesSet,
 )
 from peerwatch.model.assembly import assemble
-from peerwatch.model.parts import without_part
+from peerwatch.model.parts import is_part, without_part
 from peerwatch.store.block_set import BlockSet
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.damage import Damage
@@ -207,10 +207,11 @@ class Store:
     ) -> SeriesSet:
         """See Queryable."""
         start_ms = max(start_ms, self.horizon_ms)
-        rows = Rows(Wanted.of(*self._dictionary.find(matchers, start_ms, end_ms), start_ms, end_ms), max_samples)
-        with self._view.reading(start_ms, end_ms) as (heads, blocks):
-            for block in blocks:
-                rows.add_block(block, self._damage)
+        ids, found = self._dictionary.find(matchers, start_ms, end_ms)
+        wanted = Wanted(ids, found.rank, found.labels, start_ms, end_ms)
+        rows = Rows(wanted, max_samples)
+        with self._view.reading(start_ms, end_ms, wanted.between()) as (heads, blocks):
+            rows.add_blocks(blocks, self._damage)
             for series_ids, head in heads:
                 rows.add_head(series_ids, head)
         return assemble(rows.to_series_set())
@@ -225,7 +226,9 @@ class Store:
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
         """Sorted label sets of the series that match and may have samples in the range; a histogram is one series."""
-        found = self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1]
+        found = self._dictionary.find(matchers, max(start_ms, self.horizon_ms), end_ms)[1].labels
+        if not found or not is_part(found[0]):  # parts come first
+            return list(found)
         return sorted({without_part(labels) for labels in found})
 
     def metadata(self) -> dict[str, tuple[MetricType, str, str]]:

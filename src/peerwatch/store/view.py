@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from peerwatch.model import Int64Array, Marks
@@ -44,15 +44,21 @@ class View:
             self._horizon_ms = max(self._horizon_ms, horizon_ms)
 
     @contextmanager
-    def reading(self, start_ms: int, end_ms: int) -> Iterator[tuple[list[HeadCells], list[Block]]]:
-        """Everything that may have samples in the range, as of one moment."""
+    def reading(
+        self, start_ms: int, end_ms: int, wants: Callable[[int, int], bool]
+    ) -> Iterator[tuple[list[HeadCells], list[Block]]]:
+        """Everything that may have samples in the range, as of one moment.
+
+        Of heads only those for which `wants` (lowest series id, highest one): a fleet has one per target, and most
+        reads are about a single one.
+        """
         with self.lock:
             heads = [
                 (head.series_ids, head.view())
                 for generation in (*self.frozen, self.live)
                 if generation.first_ms <= end_ms and generation.last_ms >= start_ms
                 for head in generation.heads.values()
-                if head.first_ms <= end_ms and head.last_ms >= start_ms
+                if wants(head.first_id, head.last_id) and head.first_ms <= end_ms and head.last_ms >= start_ms
             ]
             blocks = self.blocks.pin(start_ms, end_ms)
         try:

@@ -74,6 +74,18 @@ def peer_id(public: bytes) -> str:
     return base58.b58encode(_PEER_ID_PREFIX + public).decode()
 
 
+def peer_id_bytes(public: bytes) -> bytes:
+    """libp2p's binary form of an Ed25519 public key: its identity multihash."""
+    return _PEER_ID_PREFIX + public
+
+
+def public_key_in(raw: bytes) -> bytes:
+    """The public key that a binary peer id holds. Raises DecodeError for anything else than an Ed25519 peer id."""
+    if len(raw) != len(_PEER_ID_PREFIX) + KEY_BYTES or not raw.startswith(_PEER_ID_PREFIX):
+        raise DecodeError(f"peer id of {len(raw)} bytes does not hold an Ed25519 key")
+    return raw[len(_PEER_ID_PREFIX) :]
+
+
 def public_key_of(text: str) -> bytes:
     """The public key that a peer id holds. Raises DecodeError for anything else than an Ed25519 peer id."""
     if len(text) > _MAX_PEER_ID_CHARS:

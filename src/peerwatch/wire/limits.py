@@ -30,3 +30,18 @@ class WireLimits:
 
 
 DEFAULT_LIMITS = WireLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLimits:
+    """Bounds on what peers tell each other beside batches: Block and PeerInfo."""
+
+    max_block_bytes: int = MIB  # a Block's data: what gossipsub carries at most by default
+    max_block_ttl_s: int = 30 * 86_400  # nobody keeps another's content for longer than a month
+    max_multiaddrs: int = 32  # of one peer: every interface, both IP versions, a few relays
+    max_multiaddr_bytes: int = 512  # a relayed address with two peer ids has some 100
+    max_metadata: int = 32  # entries about one peer
+    max_metadata_bytes: int = 4_096  # names and values of these, together
+
+
+DEFAULT_PEER_LIMITS = PeerLimits()

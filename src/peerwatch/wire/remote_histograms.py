@@ -91,13 +91,48 @@ class HistogramGatherer:
         if not self._messages:
             return WrittenHistograms(rows, times, starts, Histograms.none())
         column, wrong = read_histograms(self._messages, self._limits.max_buckets)
-        good = np.array([not reason for reason in wrong])
+        good = np.array([not reason for reason in wrong], np.bool_)
         written = WrittenHistograms(rows, times, starts, column)
         if good.all():
             return written
         bad = int(np.flatnonzero(~good)[0])
         why = f"native histogram at {times[bad]} ms: {wrong[bad]}"
         return replace(written.take(np.flatnonzero(good)), refused=int((~good).sum()), why=why)
+
+
+def encode_histogram(column: Histograms, at: int, time_ms: int) -> pb.Histogram:
+    """One of them as a message with float counts."""
+    part = slice(int(column.offsets[at]), int(column.offsets[at + 1]))
+    bounds = int(column.bounds_of[at])
+    keys, counts = column.keys[part], column.buckets[part]
+    positive = int(np.searchsorted(keys, 0))
+    return pb.Histogram(
+        count_float=column.counts[at],
+        sum=column.sums[at],
+        schema=column.schemas[at],
+        zero_threshold=column.zero_widths[at],
+        zero_count_float=column.zero_counts[at],
+        negative_spans=_spans(-keys[:positive][::-1] - KEY_BIAS),
+        negative_counts=counts[:positive][::-1].tolist(),
+        positive_spans=_spans(keys[positive:] - KEY_BIAS),
+        positive_counts=counts[positive:].tolist(),
+        reset_hint=column.hints[at],
+        timestamp_ms=time_ms,
+        custom_values=column.bounds[bounds] if bounds >= 0 else (),
+    )
+
+
+def _spans(indexes: Int64Array) -> list[pb.BucketSpan]:
+    """One for each run of buckets without a gap. Indexes rise."""
+    if not len(indexes):
+        return []
+    firsts = np.flatnonzero(np.diff(indexes, prepend=indexes[0] - 2) > 1)
+    lengths = np.diff(firsts, append=len(indexes))
+    offsets = np.diff(indexes[firsts], prepend=0) - np.concatenate(([0], lengths[:-1]))
+    return [
+        pb.BucketSpan(offset=offset, length=length)
+        for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True)
+    ]
 
 
 def read_histograms(messages: Sequence[pb.Histogram], max_buckets: int) -> tuple[Histograms, list[str]]:
@@ -113,14 +148,14 @@ def read_histograms(messages: Sequence[pb.Histogram], max_buckets: int) -> tuple
 
     for found, reason in (*_wrong_shapes(heads, lanes, bounds, max_buckets), *_wrong_counts(heads, lanes)):
         note(found, reason)
-    indexes, chosen = lanes.indexes(np.array([not reason for reason in wrong]))
+    indexes, chosen = lanes.indexes(np.array([not reason for reason in wrong], np.bool_))
     owners, negative = lanes.owners[chosen], lanes.negative[chosen]
     finer = np.maximum(heads.schemas[owners] - _FINEST, 0)
     indexes = np.where(finer > 0, ((indexes - 1) >> finer) + 1, indexes)
     far = np.abs(indexes) > _MAX_INDEX
     note(np.bincount(owners[far], minlength=len(wrong)) > 0, "a bucket is beyond all numbers")
     keys = np.where(negative, -1, 1) * (indexes + KEY_BIAS)
-    near = np.array([not reason for reason in wrong])[owners]
+    near = np.array([not reason for reason in wrong], np.bool_)[owners]
     return _column(heads, owners[near], keys[near], lanes.counts[chosen][near], bounds), wrong
 
 
@@ -156,7 +191,7 @@ def _wrong_shapes(
 ) -> Iterator[tuple[BoolArray, str]]:
     """(which histograms, what is wrong with them) of schemas, spans and bounds."""
     schemas, custom = heads.schemas, heads.schemas == CUSTOM_SCHEMA
-    bound_counts = np.array([len(one) for one in bounds])
+    bound_counts = _sizes(bounds)
     yield ~custom & ((schemas < _COARSEST) | (schemas > _FINEST_TAKEN)), "its schema is not -4 to 8, nor -53"
     yield (
         np.maximum(lanes.of_both(lanes.sizes), bound_counts) > max_buckets,
@@ -173,7 +208,7 @@ def _wrong_shapes(
     )
     reach = lanes.total(lanes.offsets + lanes.lengths)[1::2]
     yield custom & (reach > bound_counts + 1), "buckets beyond the custom bounds"
-    yield np.array([not _is_rising(one) for one in bounds]), "custom bounds must be finite and rise"
+    yield np.array([not _is_rising(one) for one in bounds], np.bool_), "custom bounds must be finite and rise"
 
 
 def _wrong_counts(heads: _Heads, lanes: _Lanes) -> Iterator[tuple[BoolArray, str]]:
@@ -211,15 +246,15 @@ class _Heads:
     @classmethod
     def of(cls, messages: Sequence[pb.Histogram]) -> _Heads:
         """Out of the messages."""
-        is_float = np.array([one.WhichOneof("count") == "count_float" for one in messages])
+        is_float = np.array([one.WhichOneof("count") == "count_float" for one in messages], np.bool_)
         whole_counts = np.array([one.count_int for one in messages], np.uint64)
         whole_zeros = np.array([one.zero_count_int for one in messages], np.uint64)
         hints = np.array([one.reset_hint for one in messages], np.int64)
         return cls(
             np.array([one.schema for one in messages], np.int64),
             np.where(hints <= GAUGE, hints, UNKNOWN_RESET),
-            np.array([one.sum for one in messages]),
-            np.array([one.zero_threshold for one in messages]),
+            np.array([one.sum for one in messages], np.float64),
+            np.array([one.zero_threshold for one in messages], np.float64),
             is_float,
             np.where(is_float, np.array([one.count_float for one in messages]), whole_counts),
             np.where(is_float, np.array([one.zero_count_float for one in messages]), whole_zeros),

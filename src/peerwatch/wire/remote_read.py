@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peerwatch.errors import DecodeError, QueryError
-from peerwatch.model import Int64Array, Labels, Matcher, MatchOp, SeriesSet
+from peerwatch.model import HistogramCells, Int64Array, Labels, Matcher, MatchOp, SeriesSet
+from peerwatch.model.histograms import offsets_of
 from peerwatch.wire import remote_pb2 as pb
 from peerwatch.wire import snappy
+from peerwatch.wire.remote_histograms import encode_histogram
 from peerwatch.wire.signed import parse_message
 
 MAX_READ_REQUEST_BYTES = 1 << 20
@@ -21,6 +24,9 @@ _MAX_QUERIES = 100
 _OPS = (MatchOp.EQUAL, MatchOp.NOT_EQUAL, MatchOp.REGEX, MatchOp.NOT_REGEX)
 _SAMPLE_BYTES, _TIME_BYTES = 18, 6
 _MIN_TIME_MS, _MAX_TIME_MS = 1 << 35, (1 << 42) - 1  # times whose varint has 6 bytes: 1971 to 2109
+
+
+Bytes = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,47 @@ def _matcher(matcher: pb.ReadMatcher) -> Matcher:
 
 
 def encode_read_response(results: Sequence[SeriesSet]) -> bytes:
-    """A compressed prometheus.ReadResponse. Series without a sample are left out."""
-    pieces: list[bytes | memoryview] = []
+    """A compressed prometheus.ReadResponse. Series without a sample are left out; histograms have float counts."""
+    pieces: list[Bytes] = []
     for found in results:
-        inner = _plain_result(found) if _has_odd_times(found) else _result(found)
+        inner = _result(found)
         pieces.append(_head(0x0A, sum(map(len, inner))))
         pieces += inner
     return snappy.compress(b"".join(pieces))
+
+
+def _result(found: SeriesSet) -> list[Bytes]:
+    """In pieces, so that the samples of a large answer are copied once."""
+    numbers = found if found.histograms is None else _numbers(found, found.histograms)
+    samples = _plain_samples(numbers) if _has_odd_times(numbers) else _packed_samples(numbers)
+    natives: Iterable[bytes] = repeat(b"", len(found.labels))
+    if found.histograms is not None:
+        natives = _natives(found, found.histograms)
+    pieces: list[Bytes] = []
+    for labels, own, native in zip(found.labels, samples, natives, strict=True):
+        if own or native:
+            head = _labels(labels)
+            pieces += (_head(0x0A, len(head) + len(own) + len(native)), head, own, native)
+    return pieces
+
+
+def _numbers(found: SeriesSet, cells: HistogramCells) -> SeriesSet:
+    """The samples that are no histograms."""
+    kept = ~cells.mask
+    return SeriesSet(
+        found.labels, found.times_ms[kept], found.values[kept], offsets_of(kept.astype(np.int64))[found.offsets]
+    )
+
+
+def _natives(found: SeriesSet, cells: HistogramCells) -> Iterator[bytes]:
+    """The histograms of each series, as fields of its message."""
+    bounds = found.offsets.tolist()
+    for start, end in pairwise(bounds):
+        at = np.flatnonzero(cells.which[start:end] >= 0) + start
+        series = pb.SeriesV1()
+        for place, time_ms in zip(cells.which[at].tolist(), found.times_ms[at].tolist(), strict=True):
+            series.histograms.append(encode_histogram(cells.column, place, time_ms).SerializeToString())
+        yield series.SerializeToString()
 
 
 def _has_odd_times(found: SeriesSet) -> bool:
@@ -70,16 +110,11 @@ def _has_odd_times(found: SeriesSet) -> bool:
     return len(times) > 0 and (int(times.min()) < _MIN_TIME_MS or int(times.max()) > _MAX_TIME_MS)
 
 
-def _result(found: SeriesSet) -> list[bytes | memoryview]:
-    """In pieces, so that the samples of a large answer are copied once."""
+def _packed_samples(found: SeriesSet) -> Iterator[Bytes]:
+    """The samples of each series, as fields of its message."""
     samples = _samples(found).reshape(-1).data
     offsets = (found.offsets * _SAMPLE_BYTES).tolist()
-    pieces: list[bytes | memoryview] = []
-    for labels, start, end in zip(found.labels, offsets[:-1], offsets[1:], strict=True):
-        if end > start:
-            head = _labels(labels)
-            pieces += (_head(0x0A, len(head) + end - start), head, samples[start:end])
-    return pieces
+    return (samples[start:end] for start, end in pairwise(offsets))
 
 
 def _samples(found: SeriesSet) -> NDArray[np.uint8]:
@@ -97,20 +132,15 @@ def _varints(times_ms: Int64Array) -> NDArray[np.uint8]:
     return digits
 
 
-def _plain_result(found: SeriesSet) -> list[bytes | memoryview]:
+def _plain_samples(found: SeriesSet) -> Iterator[Bytes]:
     """The same for times of any size, sample by sample."""
-    pieces: list[bytes | memoryview] = []
-    bounds = found.offsets.tolist()
-    for labels, start, end in zip(found.labels, bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(found.offsets.tolist()):
         part = slice(start, end)
         samples = [
             pb.Sample(value=value, timestamp_ms=time_ms)
             for time_ms, value in zip(found.times_ms[part].tolist(), found.values[part].tolist(), strict=True)
         ]
-        if samples:
-            content = _labels(labels) + pb.SeriesV1(samples=samples).SerializeToString()
-            pieces += (_head(0x0A, len(content)), content)
-    return pieces
+        yield pb.SeriesV1(samples=samples).SerializeToString()
 
 
 def _labels(labels: Labels) -> bytes:

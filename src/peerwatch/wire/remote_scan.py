@@ -1,7 +1,8 @@
 """Scan: finds labels and samples in many serialised series at once. One step of numpy per field, not per series.
 
 A usual series is its labels, then samples of 18 bytes (value and a time of 6 varint bytes, 1971 to 2109) or one of 9
-(value zero, left out), then, in version 2, metadata. Whatever else comes is listed as odd and parsed as a message.
+(value zero, left out), then, in version 2, metadata. In version 2 a single sample may have a start timestamp behind it:
+7 bytes more. Whatever else comes is listed as odd and parsed as a message.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from peerwatch.errors import DecodeError
 from peerwatch.model import BoolArray, Float64Array, Int64Array
 from peerwatch.wire.limits import WireLimits
 
-_HEAD, _SAMPLE, _METADATA = 0x0A, 0x12, 0x2A
+_HEAD, _SAMPLE, _METADATA, _START = 0x0A, 0x12, 0x2A, 0x18
 _FULL_BYTES, _ZERO_BYTES, _TIME_BYTES = 18, 9, 6
+_START_BYTES = 1 + _TIME_BYTES
 _PADDING = bytes(32)  # a look at the last series may go past its end
 _MAX_REF_BYTES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Where things are in the series, back to back in `data`. `odd`: rows that need a real parser."""
+    """Where things are in the series, back to back in `data`. `odd`: rows that need a real parser.
+
+    full: rows with samples of 18 bytes, zero: with one of 9; dated, dated_zero: the same of one sample with a start.
+    """
 
     data: NDArray[np.uint8]
     starts: Int64Array
@@ -33,20 +38,30 @@ class Scan:
     full: Int64Array
     counts: Int64Array
     zero: Int64Array
+    dated: Int64Array
+    dated_zero: Int64Array
     odd: Int64Array
     meant: Int64Array
     """Rows of usual series whose metadata is not empty."""
 
-    def columns(self) -> tuple[Int64Array, Int64Array, Float64Array]:
-        """(rows, times, values) of the usual series."""
+    def columns(self) -> tuple[Int64Array, Int64Array, Float64Array, Int64Array | None]:
+        """(rows, times, values, starts) of the usual series; no starts where none has one."""
         tails = self.starts + self.head_ends
         counts = self.counts[self.full]
-        full_at = _places(tails[self.full], counts)
-        zero_at = tails[self.zero]
-        times = np.concatenate([_times(self.data, full_at + 12), _times(self.data, zero_at + 3)])
+        usual_at, dated_at = _places(tails[self.full], counts), tails[self.dated]
+        full_at = np.concatenate([usual_at, dated_at])
+        zero_at, dated_zero_at = tails[self.zero], tails[self.dated_zero]
+        zeros_at = np.concatenate([zero_at, dated_zero_at])
+        times = np.concatenate([_times(self.data, full_at + 12), _times(self.data, zeros_at + 3)])
         value_bytes = self.data[full_at[:, None] + np.arange(3, 11)]
-        values = np.concatenate([value_bytes.view("<f8").reshape(-1), np.zeros(len(zero_at))])
-        return np.concatenate([np.repeat(self.full, counts), self.zero]), times, values
+        values = np.concatenate([value_bytes.view("<f8").reshape(-1), np.zeros(len(zeros_at))])
+        rows = np.concatenate([np.repeat(self.full, counts), self.dated, self.zero, self.dated_zero])
+        if not len(self.dated) + len(self.dated_zero):
+            return rows, times, values, None
+        starts = np.zeros(len(rows), np.int64)
+        starts[len(usual_at) : len(full_at)] = _times(self.data, dated_at + _FULL_BYTES + 1)
+        starts[len(full_at) + len(zero_at) :] = _times(self.data, dated_zero_at + _ZERO_BYTES + 1)
+        return rows, times, values, starts
 
     def references(self) -> tuple[Int64Array, list[int]]:
         """(label references of the series that are not odd, back to back; how many each has). Raises DecodeError."""
@@ -80,7 +95,7 @@ def scan(raws: Sequence[bytes], limits: WireLimits, *, with_metadata: bool) -> S
     ends = np.cumsum(sizes)
     starts = ends - sizes
     tails, heads, is_odd = _skip_heads(data, starts, ends, 1 if with_metadata else limits.max_labels)
-    stops = _without_metadata(data, tails, ends) if with_metadata else ends
+    stops = _without_metadata(data, tails, ends, _FULL_BYTES, _ZERO_BYTES) if with_metadata else ends
     counts, ragged = np.divmod(stops - tails, _FULL_BYTES)
     zero = ~is_odd & (stops - tails == _ZERO_BYTES) & _is_zero(data, tails)
     full = ~is_odd & (ragged == 0) & (counts > 0)
@@ -90,12 +105,21 @@ def scan(raws: Sequence[bytes], limits: WireLimits, *, with_metadata: bool) -> S
         begins = np.cumsum(counts[rows]) - counts[rows]
         full[rows] = np.logical_and.reduceat(_is_full(data, places), begins)
     odd = np.flatnonzero(~full & ~zero)
-    total = int(counts[full].sum()) + int(zero.sum())
+    dated, dated_zero = np.zeros((2, 0), np.int64)
+    if with_metadata and len(odd):
+        stops[odd] = _without_metadata(
+            data, tails[odd], ends[odd], _FULL_BYTES + _START_BYTES, _ZERO_BYTES + _START_BYTES
+        )
+        dated, dated_zero = _dated(data, tails, stops, odd[~is_odd[odd]])
+        odd = np.setdiff1d(odd, np.concatenate([dated, dated_zero]), assume_unique=True)
+    total = int(counts[full].sum()) + int(zero.sum()) + len(dated) + len(dated_zero)
     if total > limits.max_cells:
         raise DecodeError(f"request of {total} samples, limit {limits.max_cells}")
-    meant = np.flatnonzero((full | zero) & (stops < ends) & (data[stops + 1] > 0))
+    usual = np.ones(len(raws), np.bool_)
+    usual[odd] = False
+    meant = np.flatnonzero(usual & (stops < ends) & (data[stops + 1] > 0))
     spans = (data, starts, heads - starts, tails - starts)
-    return Scan(*spans, np.flatnonzero(full), counts, np.flatnonzero(zero), odd, meant)
+    return Scan(*spans, np.flatnonzero(full), counts, np.flatnonzero(zero), dated, dated_zero, odd, meant)
 
 
 def _skip_heads(
@@ -122,26 +146,40 @@ def _skip_heads(
     return at, content, is_odd
 
 
-def _without_metadata(data: NDArray[np.uint8], tails: Int64Array, ends: Int64Array) -> Int64Array:
-    """Where the samples end: one of them of either size, then metadata up to the end of the series; else its end."""
+def _without_metadata(data: NDArray[np.uint8], tails: Int64Array, ends: Int64Array, *sizes: int) -> Int64Array:
+    """Where the samples end: one of them of these sizes, then metadata up to the end of the series; else its end."""
     stops = ends.copy()
-    for size, mark in ((_FULL_BYTES, _FULL_BYTES - 2), (_ZERO_BYTES, _ZERO_BYTES - 2)):
+    for size in sizes:
         at = tails + size
         inside = at + 1 < ends
         at = np.where(inside, at, 0)
-        has = inside & (data[tails] == _SAMPLE) & (data[tails + 1] == mark) & (data[at] == _METADATA)
+        has = inside & (data[tails] == _SAMPLE) & (data[tails + 1] == size - 2) & (data[at] == _METADATA)
         stops = np.where(has & (data[at + 1] < 0x80) & (at + 2 + data[at + 1] == ends), at, stops)
     return stops
 
 
-def _is_full(data: NDArray[np.uint8], at: Int64Array) -> BoolArray:
-    found: BoolArray = (data[at] == _SAMPLE) & (data[at + 1] == _FULL_BYTES - 2) & (data[at + 2] == 0x09)
+def _dated(
+    data: NDArray[np.uint8], tails: Int64Array, stops: Int64Array, rows: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Those of the rows that are one sample with a start: (with a value, without)."""
+    found = []
+    for size, is_sample in ((_FULL_BYTES, _is_full), (_ZERO_BYTES, _is_zero)):
+        whole = size + _START_BYTES
+        some = rows[stops[rows] - tails[rows] == whole]
+        at = tails[some]
+        good = is_sample(data, at, whole) & (data[at + size] == _START) & _is_time(data, at + size + 1)
+        found.append(some[good])
+    return found[0], found[1]
+
+
+def _is_full(data: NDArray[np.uint8], at: Int64Array, size: int = _FULL_BYTES) -> BoolArray:
+    found: BoolArray = (data[at] == _SAMPLE) & (data[at + 1] == size - 2) & (data[at + 2] == 0x09)
     found &= (data[at + 11] == 0x10) & _is_time(data, at + 12)
     return found
 
 
-def _is_zero(data: NDArray[np.uint8], at: Int64Array) -> BoolArray:
-    found: BoolArray = (data[at] == _SAMPLE) & (data[at + 1] == _ZERO_BYTES - 2) & (data[at + 2] == 0x10)
+def _is_zero(data: NDArray[np.uint8], at: Int64Array, size: int = _ZERO_BYTES) -> BoolArray:
+    found: BoolArray = (data[at] == _SAMPLE) & (data[at + 1] == size - 2) & (data[at + 2] == 0x10)
     found &= _is_time(data, at + 3)
     return found
 

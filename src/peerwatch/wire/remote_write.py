@@ -214,15 +214,16 @@ class _Odd:
         self._values += [sample.value for sample in samples]
         self._starts += [sample.start_ms or created_ms for sample in samples]
 
-    def beside(self, usual: tuple[Int64Array, Int64Array, Float64Array]) -> Samples:
+    def beside(self, usual: Samples) -> Samples:
         """All samples."""
-        rows, times, values = usual
         if not self._rows:
-            return rows, times, values, None
-        starts = np.array(self._starts, np.int64)
+            return usual
+        rows, times, values, starts = usual
+        if starts is None and any(self._starts):
+            starts = np.zeros(len(rows), np.int64)
         return (
             np.concatenate([rows, np.array(self._rows, np.int64)]),
             np.concatenate([times, np.array(self._times, np.int64)]),
             np.concatenate([values, np.array(self._values, np.float64)]),
-            np.concatenate([np.zeros(len(rows), np.int64), starts]) if starts.any() else None,
+            None if starts is None else np.concatenate([starts, np.array(self._starts, np.int64)]),
         )

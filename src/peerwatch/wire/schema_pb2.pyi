@@ -354,3 +354,36 @@ class Membership(_message.Message):
     fleet: bytes
     root: bytes
     def __init__(self, entry: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ...) -> None: ...
+
+class Block(_message.Message):
+    __slots__ = ("hash", "data", "timestamp", "ttl", "version", "signature")
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    hash: bytes
+    data: bytes
+    timestamp: int
+    ttl: int
+    version: int
+    signature: bytes
+    def __init__(self, hash: _Optional[bytes] = ..., data: _Optional[bytes] = ..., timestamp: _Optional[int] = ..., ttl: _Optional[int] = ..., version: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class PeerInfo(_message.Message):
+    __slots__ = ("peer_id", "multiaddrs", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    MULTIADDRS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    peer_id: bytes
+    multiaddrs: _containers.RepeatedScalarFieldContainer[bytes]
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, peer_id: _Optional[bytes] = ..., multiaddrs: _Optional[_Iterable[bytes]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...

@@ -25,6 +25,8 @@ class Domain(Enum):
     ROOT_ROTATION = b"peerwatch/root-rotation/1\n"
     ROSTER_ENTRY = b"peerwatch/roster-entry/1\n"
     ENROL = b"peerwatch/enrol/1\n"
+    BLOCK = b"peerwatch/block/1\n"
+    PEER_INFO = b"peerwatch/peer-info/1\n"
 
 
 def parse_message(kind: type[M], raw: bytes) -> M:

@@ -14,7 +14,8 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Direction, Stream
+from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Stream
+from peerwatch.node.gater import Direction
 from peerwatch.wire.identity import public_key_of
 from tests.node.host.kit import Node, node, run
 

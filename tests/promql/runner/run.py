@@ -73,7 +73,8 @@ class Storage:
         times = np.array(slots, np.int64) * step_ms
         offsets = [starts[at] if at < len(starts) else None for at in slots]
         begun = [0 if offset is None else int(time + offset) for time, offset in zip(times, offsets, strict=True)]
-        self.samples.add(series.labels, times, [series.values[at] for at in slots], np.array(begun, np.int64))
+        samples = [value for value in series.values if value is not None]
+        self.samples.add_mixed(series.labels, times, samples, np.array(begun, np.int64))
 
 
 def run_script(path: Path, defaults: EngineOptions = SUITE_OPTIONS) -> Iterator[Outcome]:

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { distinctNames, gridTimes, isEmpty, lines, MAX_ROW_POINTS, rows, sorted, type QueryData } from "./answer";
+import { bars, distinctNames, gridTimes, isEmpty, lines, MAX_ROW_POINTS, rows, sorted, spelled, type QueryData } from "./answer";
 
 const VECTOR: QueryData = {
   resultType: "vector",
@@ -26,6 +26,16 @@ describe("the table", () => {
     expect(sorted(rows(VECTOR), order).map((row) => row.metric?.["n"])).toEqual(names);
   }); // prettier-ignore
 
+  it("shows native histograms as pictures, sorted by their counts", () => {
+    const histogram = { count: "4", sum: "2.5", buckets: [[1, "-0.5", "-0.25", "1"], [3, "-0.001", "0.001", "3"]] } as const;
+    const [row] = rows({ resultType: "vector", result: [{ metric: { __name__: "h" }, histogram: [1, histogram] }] });
+    expect([row!.values, row!.number, row!.histogram]).toEqual([[], 4, histogram]);
+    expect(bars(histogram).map((bar) => [bar.title, bar.lower, bar.share])).toEqual([
+      ["[-0.5, -0.25): 1", "-0.5", 1 / 3], ["[-0.001, 0.001]: 3", "-0.001", 1],
+    ]);
+    expect(bars({ count: "0", sum: "0" })).toEqual([]);
+  }); // prettier-ignore
+
   it("shows scalars and strings as what they are", () => {
     expect(rows({ resultType: "scalar", result: [1, "42"] })).toEqual([{ metric: null, values: ["42"], times: [], number: 42, name: "scalar", more: 0 }]);
     expect(rows({ resultType: "string", result: [1, "hi"] })[0]).toMatchObject({ metric: null, values: ["hi"], name: "string" });
@@ -45,7 +55,8 @@ describe("the table", () => {
 
   it("says what a native histogram holds", () => {
     const histogram = { count: "5", sum: "18.4" };
-    expect(rows({ resultType: "vector", result: [{ metric: {}, histogram: [1, histogram] }] })[0]!.values).toEqual(["count 5, sum 18.4"]);
+    expect(spelled(histogram)).toEqual("count 5, sum 18.4");
+    expect(rows({ resultType: "matrix", result: [{ metric: {}, histograms: [[1, histogram]] }] })[0]!.values).toEqual(["count 5, sum 18.4"]);
   });
 
   it("knows nothing from zero", () => {

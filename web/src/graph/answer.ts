@@ -4,9 +4,12 @@ import { parseNumber } from "./numbers";
 import { selector, type Metric } from "./selector";
 
 export type Sample = readonly [seconds: number, value: string];
+/** Which ends belong to the bucket (0 the upper one, 1 the lower one, 2 none, 3 both), its bounds, its observations. */
+export type Bucket = readonly [ends: number, lower: string, upper: string, count: string];
 export interface Histogram {
   count: string;
   sum: string;
+  buckets?: readonly Bucket[];
 }
 export type HistogramSample = readonly [seconds: number, histogram: Histogram];
 
@@ -35,6 +38,7 @@ export interface Row {
   number: number;
   name: string;
   more: number;
+  histogram?: Histogram;
 }
 
 /** Of a range in the table, the newest points are shown: so many per series, and so many in all. */
@@ -50,8 +54,10 @@ export function rows(data: QueryData): Row[] {
     }
     case "vector":
       return data.result.map(({ metric, value, histogram }) => {
-        const text = value ? value[1] : histogram ? spelled(histogram[1]) : "";
-        return { metric, values: [text], times: [], number: parseNumber(text), name: selector(metric), more: 0 };
+        const row = { metric, times: [], name: selector(metric), more: 0 };
+        if (histogram) return { ...row, values: [], number: parseNumber(histogram[1].count), histogram: histogram[1] };
+        const text = value ? value[1] : "";
+        return { ...row, values: [text], number: parseNumber(text) };
       });
     case "matrix":
       return data.result.map((series) => matrixRow(series, pointsPerRow(data.result.length)));
@@ -76,8 +82,34 @@ function matrixRow({ metric, values, histograms }: MatrixSeries, points: number)
   };
 }
 
-function spelled(histogram: Histogram): string {
+export function spelled(histogram: Histogram): string {
   return `count ${histogram.count}, sum ${histogram.sum}`;
+}
+
+/** A bar of the picture of a histogram; `share` of the highest one. */
+export interface Bar {
+  lower: string;
+  upper: string;
+  share: number;
+  title: string;
+}
+
+/** The picture of a histogram: a bar per populated bucket, all equally wide, since their bounds grow by powers. */
+export function bars(histogram: Histogram): Bar[] {
+  const found = histogram.buckets ?? [];
+  const counts = found.map(([, , , count]) => Math.abs(parseNumber(count)));
+  const highest = Math.max(...counts.filter(Number.isFinite), 0);
+  return found.map(([ends, lower, upper, count], at) => ({
+    lower: short(lower),
+    upper: short(upper),
+    share: highest > 0 && Number.isFinite(counts[at]) ? (counts[at] ?? 0) / highest : 0,
+    title: `${ends === 1 || ends === 3 ? "[" : "("}${lower}, ${upper}${ends === 0 || ends === 3 ? "]" : ")"}: ${count}`,
+  }));
+}
+
+function short(bound: string): string {
+  const value = parseNumber(bound);
+  return Number.isFinite(value) ? String(Number(value.toPrecision(4))) : bound;
 }
 
 export type Order = "answer" | "name" | "name down" | "value" | "value down";

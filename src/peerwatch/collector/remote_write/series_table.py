@@ -31,6 +31,7 @@ _HOUR_S = 3_600.0
 _ROW_BITS = 10
 _WASTE = 8  # cells per sample, over a while, at which series do not belong together
 _JUDGED_CELLS = 1 << 16
+_SMALL_GROUP = GROUP_ROWS // 8  # to make it anew costs less than to store one more matrix with each request
 
 
 @dataclass(slots=True)
@@ -113,9 +114,11 @@ class SeriesTable:
         return np.array(places, np.int64)
 
     def _promote(self, key: Key) -> int:
+        """Once an hour, those of small groups are as new: what came late, bucket by bucket, then comes together."""
         place = self._previous.pop(key, UNKNOWN)
-        if place != UNKNOWN:
-            self._current[key] = place
+        if place == UNKNOWN or (self.height(place >> _ROW_BITS) < _SMALL_GROUP and self.room > 1):
+            return UNKNOWN
+        self._current[key] = place
         return place
 
     def put(self, keys: Iterable[Key], layout: Layout) -> list[int]:

@@ -17,16 +17,16 @@ from peerwatch.query.window import Block
 def _line(block: Block, origin_ms: Int64Array) -> tuple[Float64Array, Float64Array]:
     """(slope, value at the origin) of the least-squares line through each window."""
     shape = block.shape
-    sums = [(np.zeros(shape), np.zeros(shape)) for _ in range(4)]
+    totals, lost, terms = (np.zeros((4, *shape)) for _ in range(3))  # of x, y, xy, xx: added in one go
     before = block.samples.values[block.first]
     constant = np.ones(shape, np.bool_)
     for live, index in block.rounds():
         value = np.where(live, block.samples.values[index], 0.0)
         x = np.where(live, (block.samples.times_ms[index] - origin_ms) / 1000.0, 0.0)
         constant &= ~live | (value == before)
-        for (total, lost), term in zip(sums, (x, value, x * value, x * x), strict=True):
-            kahan.increase_all(term, total, lost)
-    sum_x, sum_y, sum_xy, sum_xx = (total + lost for total, lost in sums)
+        terms[0], terms[1], terms[2], terms[3] = x, value, x * value, x * x
+        kahan.increase_all(terms, totals, lost)
+    sum_x, sum_y, sum_xy, sum_xx = totals + lost
     n = block.counts
     slope = (sum_xy - sum_x * sum_y / n) / (sum_xx - sum_x * sum_x / n)
     intercept = sum_y / n - slope * sum_x / n

@@ -54,30 +54,32 @@ def combined(left: Histograms, right: Histograms, *, subtract: bool = False) -> 
     hints, collided = joint_hints(left.hints, right.hints)
     left, right, reconciled = brought_together(left, right)
     union = union_of(left, right)
-    sign = -1.0 if subtract else 1.0
-    found = replace(
-        left,
-        hints=hints,
-        counts=left.counts + sign * right.counts,
-        sums=left.sums + sign * right.sums,
-        zero_counts=left.zero_counts + sign * right.zero_counts,
-        offsets=union.offsets,
-        keys=union.keys,
-        buckets=union.spread(left.buckets, union.left) + sign * union.spread(right.buckets, union.right),
-    )
+    add = np.subtract if subtract else np.add
+    with np.errstate(all="ignore"):
+        found = replace(
+            left,
+            hints=hints,
+            counts=add(left.counts, right.counts),
+            sums=add(left.sums, right.sums),
+            zero_counts=add(left.zero_counts, right.zero_counts),
+            offsets=union.offsets,
+            keys=union.keys,
+            buckets=add(union.spread(left.buckets, union.left), union.spread(right.buckets, union.right)),
+        )
     return Combined(found, collided, reconciled)
 
 
 def scaled(found: Histograms, factor: Float64Array) -> Histograms:
     """Times a number each; a negative one makes a gauge of it."""
-    return replace(
-        found,
-        hints=np.where(factor < 0, GAUGE, found.hints),
-        counts=found.counts * factor,
-        sums=found.sums * factor,
-        zero_counts=found.zero_counts * factor,
-        buckets=found.buckets * factor[found.owners],
-    )
+    with np.errstate(all="ignore"):
+        return replace(
+            found,
+            hints=np.where(factor < 0, GAUGE, found.hints),
+            counts=found.counts * factor,
+            sums=found.sums * factor,
+            zero_counts=found.zero_counts * factor,
+            buckets=found.buckets * factor[found.owners],
+        )
 
 
 def divided(found: Histograms, divisor: Float64Array) -> Histograms:

@@ -139,8 +139,13 @@ def union_of(left: Histograms, right: Histograms) -> Union:
     """Schemas, zero buckets and custom bounds must agree already."""
     if np.array_equal(left.offsets, right.offsets) and np.array_equal(left.keys, right.keys):
         return Union(left.offsets, left.keys, slice(None), slice(None))
-    places = [(side.owners << _KEY_BITS) + side.keys + _KEY_SHIFT for side in (left, right)]
-    both, at = np.unique(np.concatenate(places), return_inverse=True)
-    sizes = np.bincount(both >> _KEY_BITS, minlength=len(left))
-    keys = (both & ((1 << _KEY_BITS) - 1)) - _KEY_SHIFT
+    both = np.concatenate([(side.owners << _KEY_BITS) + side.keys + _KEY_SHIFT for side in (left, right)])
+    order = np.argsort(both, kind="stable")  # two ascending runs, which such a sort just merges
+    ordered = both[order]
+    first = np.concatenate((np.ones(min(1, len(both)), np.bool_), ordered[1:] != ordered[:-1]))
+    at = np.empty(len(both), np.int64)
+    at[order] = np.cumsum(first) - 1
+    found = ordered[first]
+    keys = (found & ((1 << _KEY_BITS) - 1)) - _KEY_SHIFT
+    sizes = np.bincount(found >> _KEY_BITS, minlength=len(left))
     return Union(offsets_of(sizes), keys, at[: len(left.keys)], at[len(left.keys) :])

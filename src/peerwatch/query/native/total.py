@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from peerwatch.model import BoolArray, Histograms, Int64Array
+from peerwatch.model import BoolArray, Float64Array, Histograms, Int64Array
 from peerwatch.query import kahan
-from peerwatch.query.native.arithmetic import brought_together, combined, joint_hints
+from peerwatch.query.native.arithmetic import brought_together, joint_hints
 from peerwatch.query.native.layout import to_schemas, union_of
 
 
@@ -61,22 +62,10 @@ def _replaced(old: Histograms, rows: Int64Array, new: Histograms) -> Histograms:
 
 
 def _added(sums: Histograms, lost: Histograms, more: Histograms) -> tuple[Histograms, Histograms, BoolArray]:
-    if (sums.zero_widths != more.zero_widths).any() or sums.bounds != more.bounds:
-        sums = _folded(sums, lost)  # rare, and then the buckets change under the correction
-        hints, _ = joint_hints(sums.hints, more.hints)
-        sums, more, reconciled = brought_together(sums, more)
-        sums, lost = replace(sums, hints=hints), _emptied(sums)
-    else:
-        if (sums.bounds_of != more.bounds_of).any():
-            together = combined(_folded(sums, lost), more)
-            return together.found, _emptied(together.found), together.reconciled
-        hints, _ = joint_hints(sums.hints, more.hints)
-        coarser = np.minimum(sums.schemas, more.schemas)
-        lost = to_schemas(lost, coarser)
-        sums, more = replace(to_schemas(sums, coarser), hints=hints), to_schemas(more, coarser)
-        reconciled = np.zeros(len(sums), np.bool_)
+    """(sums, lost, where bounds were reconciled) with `more` in them."""
+    sums, lost, more, reconciled = _at_one_layout(sums, lost, more)
     union = union_of(sums, more)
-    values = [
+    columns = [
         (more.counts, sums.counts.copy(), lost.counts.copy()),
         (more.sums, sums.sums.copy(), lost.sums.copy()),
         (more.zero_counts, sums.zero_counts.copy(), lost.zero_counts.copy()),
@@ -87,13 +76,31 @@ def _added(sums: Histograms, lost: Histograms, more: Histograms) -> tuple[Histog
         ),
     ]
     with np.errstate(all="ignore"):
-        for value, total, rest in values:
+        for value, total, rest in columns:
             kahan.increase_all(value, total, rest)
-    (_, counts, lost_counts), (_, totals, lost_totals), (_, zeros, lost_zeros), (_, buckets, lost_buckets) = values
     layout = replace(sums, offsets=union.offsets, keys=union.keys)
-    sums = replace(layout, counts=counts, sums=totals, zero_counts=zeros, buckets=buckets)
-    lost = replace(layout, counts=lost_counts, sums=lost_totals, zero_counts=lost_zeros, buckets=lost_buckets)
-    return sums, lost, reconciled
+    totals, rests = ([column[at] for column in columns] for at in (1, 2))
+    return _with_columns(layout, totals), _with_columns(layout, rests), reconciled
+
+
+def _with_columns(layout: Histograms, columns: Sequence[Float64Array]) -> Histograms:
+    counts, sums, zero_counts, buckets = columns
+    return replace(layout, counts=counts, sums=sums, zero_counts=zero_counts, buckets=buckets)
+
+
+def _at_one_layout(
+    sums: Histograms, lost: Histograms, more: Histograms
+) -> tuple[Histograms, Histograms, Histograms, BoolArray]:
+    """All three with the same schemas, zero buckets and bounds. Where more than the schema changes, which is rare, what
+    was lost is put back first: its buckets would change, too."""
+    hints, _ = joint_hints(sums.hints, more.hints)
+    alike = sums.bounds == more.bounds and not (sums.bounds_of != more.bounds_of).any()
+    if not alike or (sums.zero_widths != more.zero_widths).any():
+        sums, more, reconciled = brought_together(_folded(sums, lost), more)
+        return replace(sums, hints=hints), _emptied(sums), more, reconciled
+    coarser = np.minimum(sums.schemas, more.schemas)
+    sums, lost, more = (to_schemas(one, coarser) for one in (sums, lost, more))
+    return replace(sums, hints=hints), lost, more, np.zeros(len(sums), np.bool_)
 
 
 def overflowed(found: Histograms) -> BoolArray:

