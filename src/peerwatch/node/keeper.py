@@ -112,13 +112,16 @@ class Keeper:
                 del self._pending[subnet]
 
     def screen(self, address: str, direction: Direction) -> None:
-        """Judge an address. Raises DeniedError; QuotaError when nobody could be let in anyway, whoever it is."""
+        """Judge an address. Raises DeniedError, and QuotaError for a dial when every outbound place is taken.
+
+        An inbound call goes on to the handshake though all places are taken: the caller may have one of them.
+        """
         if not address:
             raise DeniedError(Deny(Reason.ADDRESS, "the address of the other side is not known"))
         others = self._pending[_subnet(address)] if direction is Direction.IN else 0
         self._judge(lambda: self._gate.screen(address, direction, others))
-        if not self.seats.has_room(direction) and direction is Direction.OUT:
-            raise QuotaError(f"{self.seats.taken(direction)} {direction.value} connections, at the limit")
+        if direction is Direction.OUT and not self.seats.has_room(direction):
+            raise QuotaError(self.seats.full(direction))
 
     def admit(self, peer: str, address: str, direction: Direction) -> Seat:
         """Judge a peer that has proved who it is, and reserve its place. Raises DeniedError, QuotaError."""

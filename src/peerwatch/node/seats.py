@@ -100,11 +100,12 @@ class Seats:
         elif self.has_room(direction):
             self._taken[direction] += 1
         else:
-            raise QuotaError(self._full(direction))
+            raise QuotaError(self.full(direction))
         self._coming[member, direction] = seat
         return seat
 
-    def _full(self, direction: Direction) -> str:
+    def full(self, direction: Direction) -> str:
+        """What is taken, in words."""
         return (
             f"{self._taken[direction]} {direction.value} connections, limit {self._most[direction]}; "
             f"{sum(self._taken.values())} in all, limit {self._limits.max_connections}"
