@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from peerwatch.errors import QuotaError
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Direction
+from peerwatch.node.gater import Direction
 from peerwatch.node.seats import Seat, Seats, newer_wins
 
 ME, LOW, HIGH = b"\x05" * 32, b"\x01" * 32, b"\x09" * 32

@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from peerwatch.errors import PeerError
-
-
-class Direction(Enum):
-    """Who opened it. The value is a label."""
-
-    IN = "inbound"
-    OUT = "outbound"
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """Not this one. `reason` is one of few words, for a label; `words` name the peer, the value and the limit."""
-
-    reason: str
-    words: str
+from peerwatch.node.gater import Deny, Direction
 
 
 class DeniedError(PeerError):
@@ -30,13 +15,13 @@ class DeniedError(PeerError):
 
     def __init__(self, deny: Deny) -> None:
         super().__init__(deny.words)
-        self.reason = deny.reason
+        self.reason = deny.reason.value
 
 
 class Gate(Protocol):
     """Who may connect. Called in the event loop: answers at once. Whatever it raises counts as a refusal."""
 
-    def screen(self, address: str, direction: Direction) -> Deny | None:
+    def screen(self, address: str, direction: Direction, pending_in_subnet: int = 0) -> Deny | None:
         """Before a byte is sent: judged is the multiaddr really dialled, or the one that called."""
         ...
 

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     NOT_A_MEMBER = "not_a_member"
     CROWDED = "crowded"
     """Too many handshakes from its neighbourhood."""
+    GATE_FAILED = "gate_failed"
+    """Judging it raised: a bug of ours, and no reason to let anybody in."""
 
 
 @dataclass(frozen=True, slots=True)

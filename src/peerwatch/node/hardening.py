@@ -30,7 +30,7 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
 from peerwatch.errors import ConfigError
-from peerwatch.node.connection import Direction
+from peerwatch.node.gater import Direction
 from peerwatch.node.keeper import Keeper
 
 TESTED = "0.8.1"
@@ -43,7 +43,7 @@ _FIRST_WINDOW_BYTES = 256 << 10  # the muxer's specification: until the first up
 _MOST_NAME_BYTES = 1024  # of a protocol; go-libp2p has the same limit
 _MOST_RESOLVED = 8  # addresses of a name: more is somebody else's list of targets
 _FAMILIES: dict[str, int] = {"dns": socket.AF_UNSPEC, "dns4": socket.AF_INET, "dns6": socket.AF_INET6}
-_WRITE_S = 10.0  # for one frame of 64 KB: a peer that takes less than that is as good as gone
+_WRITE_S = 5.0  # for one frame of 64 KB: a peer that takes less than 13 KB/s is as good as gone
 _GOODBYE_S = 1.0  # 12 bytes: whoever does not take them in a second has other troubles
 _HALF_CLOSED = 64  # streams that we have closed and the other side not yet, besides the open ones
 

@@ -28,7 +28,8 @@ from multiaddr import Multiaddr
 from peerwatch.errors import ConfigError, LinkError
 from peerwatch.node import hardening, health
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Connection, Direction, Gate, Listener, Stream
+from peerwatch.node.connection import Connection, Gate, Listener, Stream
+from peerwatch.node.gater import Direction
 from peerwatch.node.keeper import Keeper, Usage
 from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
 from peerwatch.telemetry import get_logger
@@ -197,7 +198,8 @@ class Host:
                     if health.must_check(conn.seat, uses, self.limits, now_s):
                         conn.refresh(now_s)
                         checks.start_soon(self._check, conn, health.CHECK_S, "health")
-                    checks.start_soon(conn.sweep)
+                    if len(conn.muxed_conn.streams) > len(conn.streams):
+                        checks.start_soon(conn.sweep)
 
     async def _check(self, conn: GuardedConn, within_s: float, reason: str) -> bool:
         try:
@@ -237,7 +239,7 @@ class Host:
             if isinstance(error, (BaseLibp2pError, TimeoutError)):
                 raise LinkError(f"{peer_id(member)}, {protocol}: {error or 'too slow'}") from error
             raise
-        stream.agreed(protocol)
+        stream.set_protocol(protocol)
         return _Stream(stream, protocol)
 
     async def ping(self, member: bytes, within_s: float = 10.0) -> float:

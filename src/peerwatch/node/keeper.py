@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -9,19 +10,19 @@ from dataclasses import dataclass
 import anyio
 
 from peerwatch.errors import DecodeError, LinkError, QuotaError
+from peerwatch.node.address import parse_address, subnet_of
 from peerwatch.node.config import NodeLimits
 from peerwatch.node.connection import (
     ConnectionClosed,
     ConnectionOpened,
     ConnectionRefused,
     DeniedError,
-    Deny,
-    Direction,
     Event,
     Gate,
     Listener,
     StreamRefused,
 )
+from peerwatch.node.gater import Deny, Direction, Reason
 from peerwatch.node.seats import Seat, Seats
 from peerwatch.node.turnstile import Turnstile
 from peerwatch.telemetry import get_logger
@@ -58,6 +59,7 @@ class Keeper:
             direction: Turnstile(limits.max_pending, _WAITING_PER_HANDSHAKE * limits.max_pending)
             for direction in Direction  # one each: a flood from outside does not keep us from dialling
         }
+        self._pending: Counter[str] = Counter()
         self._negotiating = 0
 
     def usage(self) -> Usage:
@@ -93,22 +95,42 @@ class Keeper:
             except TimeoutError as error:
                 raise LinkError(f"no connection within {within_s:g} s") from error
 
+    @contextmanager
+    def arriving(self, address: str) -> Iterator[None]:
+        """From an inbound call to the end of its handshake, waiting included: counted by its /24 or /64.
+
+        Raises what `screen` does. Bounded by what may run and wait; a subnet with none is forgotten.
+        """
+        self.screen(address, Direction.IN)
+        subnet = _subnet(address)
+        self._pending[subnet] += 1
+        try:
+            yield
+        finally:
+            self._pending[subnet] -= 1
+            if not self._pending[subnet]:
+                del self._pending[subnet]
+
     def screen(self, address: str, direction: Direction) -> None:
-        """Judge an address. Raises DeniedError; QuotaError when nobody could be let in anyway, whoever it is."""
+        """Judge an address. Raises DeniedError, and QuotaError for a dial when every outbound place is taken.
+
+        An inbound call goes on to the handshake though all places are taken: the caller may have one of them.
+        """
         if not address:
-            raise DeniedError(Deny("address", "the address of the other side is not known"))
-        self._judge(lambda: self._gate.screen(address, direction))
-        if not self.seats.has_room(direction) and direction is Direction.OUT:
-            raise QuotaError(f"{self.seats.taken(direction)} {direction.value} connections, at the limit")
+            raise DeniedError(Deny(Reason.ADDRESS, "the address of the other side is not known"))
+        others = self._pending[_subnet(address)] if direction is Direction.IN else 0
+        self._judge(lambda: self._gate.screen(address, direction, others))
+        if direction is Direction.OUT and not self.seats.has_room(direction):
+            raise QuotaError(self.seats.full(direction))
 
     def admit(self, peer: str, address: str, direction: Direction) -> Seat:
         """Judge a peer that has proved who it is, and reserve its place. Raises DeniedError, QuotaError."""
         try:
             member = public_key_of(peer)
         except DecodeError as error:
-            raise DeniedError(Deny("identity", str(error))) from error
+            raise DeniedError(Deny(Reason.IDENTITY, str(error))) from error
         if member == self.seats.me:
-            raise DeniedError(Deny("identity", f"{address} is this node itself"))
+            raise DeniedError(Deny(Reason.IDENTITY, f"{address} is this node itself"))
         self._judge(lambda: self._gate.admit(member, address, direction))
         return self.seats.reserve(member, address, direction, anyio.current_time())
 
@@ -118,7 +140,7 @@ class Keeper:
             deny = ask()
         except Exception as error:  # fails closed
             _log.exception("gate failed")
-            raise DeniedError(Deny("gate_failed", f"the gate failed: {error!r}")) from error
+            raise DeniedError(Deny(Reason.GATE_FAILED, f"the gate failed: {error!r}")) from error
         if deny is not None:
             raise DeniedError(deny)
 
@@ -155,6 +177,15 @@ class Keeper:
     def stream_refused(self, seat: Seat, error: BaseException) -> None:
         """A stream of the other side's was reset before it began."""
         self.tell(StreamRefused(seat.member, reason_of(error), str(error) or type(error).__name__))
+
+
+def _subnet(address: str) -> str:
+    """The neighbourhood of an address; the gate refuses what has none."""
+    try:
+        ip = parse_address(address).ip
+    except DecodeError:
+        return ""
+    return str(subnet_of(ip)) if ip is not None else ""
 
 
 def reason_of(error: BaseException) -> str:

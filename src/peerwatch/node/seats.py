@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from peerwatch.errors import QuotaError
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Connection, Direction
+from peerwatch.node.connection import Connection
+from peerwatch.node.gater import Direction
 from peerwatch.wire.identity import peer_id
 
 _SIMULTANEOUS_S = 5.0  # two dials that cross: longer than a handshake takes, shorter than a dead peer is missed
@@ -68,7 +69,8 @@ class Seats:
         self._taken = {Direction.IN: 0, Direction.OUT: 0}
         self._seated: dict[bytes, Seat] = {}
         self._coming: dict[tuple[bytes, Direction], Seat] = {}
-        self.streams = 0
+        self._streams = {Direction.IN: 0, Direction.OUT: 0}
+        self._most_streams = {Direction.IN: limits.process_streams_in, Direction.OUT: limits.process_streams_out}
 
     def __iter__(self) -> Iterator[Seat]:
         return iter(list(self._seated.values()))
@@ -98,11 +100,12 @@ class Seats:
         elif self.has_room(direction):
             self._taken[direction] += 1
         else:
-            raise QuotaError(self._full(direction))
+            raise QuotaError(self.full(direction))
         self._coming[member, direction] = seat
         return seat
 
-    def _full(self, direction: Direction) -> str:
+    def full(self, direction: Direction) -> str:
+        """What is taken, in words."""
         return (
             f"{self._taken[direction]} {direction.value} connections, limit {self._most[direction]}; "
             f"{sum(self._taken.values())} in all, limit {self._limits.max_connections}"
@@ -143,6 +146,11 @@ class Seats:
 
     # ---- streams
 
+    @property
+    def streams(self) -> int:
+        """All of the process."""
+        return sum(self._streams.values())
+
     def take_stream(self, seat: Seat, direction: Direction) -> None:
         """Count one more stream of a connection. Raises QuotaError at the limit of the connection or of the process."""
         most = self._limits.max_streams_in if direction is Direction.IN else self._limits.max_streams_out
@@ -150,10 +158,13 @@ class Seats:
             raise QuotaError(f"{seat.streams[direction]} {direction.value} streams of one connection, limit {most}")
         if self.streams >= self._limits.max_streams:
             raise QuotaError(f"{self.streams} streams in all, limit {self._limits.max_streams}")
+        if self._streams[direction] >= self._most_streams[direction]:
+            most = self._most_streams[direction]
+            raise QuotaError(f"{self._streams[direction]} {direction.value} streams in all, limit {most}")
         seat.streams[direction] += 1
-        self.streams += 1
+        self._streams[direction] += 1
 
     def drop_stream(self, seat: Seat, direction: Direction) -> None:
         """One stream less."""
         seat.streams[direction] -= 1
-        self.streams -= 1
+        self._streams[direction] -= 1

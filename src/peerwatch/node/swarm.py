@@ -18,9 +18,11 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.rcmgr import Direction as LibraryDirection
+from multiaddr import Multiaddr
 
 from peerwatch.errors import LinkError, QuotaError
-from peerwatch.node.connection import DeniedError, Direction, StreamClosed, StreamOpened
+from peerwatch.node.connection import DeniedError, StreamClosed, StreamOpened
+from peerwatch.node.gater import Direction
 from peerwatch.node.hardening import GuardedYamux, Wire, address_of
 from peerwatch.node.keeper import Keeper
 from peerwatch.node.seats import Seat
@@ -47,11 +49,11 @@ class GuardedStream(NetStream):  # type: ignore[misc]
         self.ended = ""
         self._counted = True
 
-    def agreed(self, protocol: str) -> None:
-        """Both sides know what is spoken."""
-        self.set_protocol(protocol)
+    def set_protocol(self, protocol_id: Any) -> None:
+        """Both sides know what is spoken: from here on it is told of, libp2p's own services' streams too."""
+        super().set_protocol(protocol_id)
         seat = self.swarm_conn.seat
-        self.swarm_conn.keeper.tell(StreamOpened(seat.member, protocol, self.way))
+        self.swarm_conn.keeper.tell(StreamOpened(seat.member, str(protocol_id), self.way))
 
     async def read(self, n: int | None = None) -> Any:
         """As the library's."""
@@ -96,8 +98,10 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
         """Until it is closed by either side. Whatever fails ends this connection and nothing else."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.muxed_conn.start)
                 tasks.start_soon(self.start)
+                await self.muxed_conn.start()
+                await self.end("remote")
+                tasks.cancel_scope.cancel()  # handlers that wait for something else than the other side
         except Exception as error:
             _log.warning("connection failed", peer=str(self.muxed_conn.peer_id), error=repr(error))
         finally:
@@ -222,6 +226,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         self.keeper = keeper
         self._dialling: dict[Any, anyio.Lock] = {}
         self.auto_connector.maybe_connect = _nothing  # theirs dials every peer it merely knows
+        self.auto_connector.record_disconnect = lambda _: None  # a note for its own dials, kept for ever
 
     async def _handle_inbound_connection(self, read_write_closer: Any, maddr: Any) -> None:
         """Until the connection is closed: the listener closes the socket when this returns.
@@ -237,9 +242,9 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         await conn.event_closed.wait()
 
     async def _let_in(self, wire: Wire) -> GuardedConn:
-        self.keeper.screen(wire.address, Direction.IN)
-        async with self.keeper.handshake(Direction.IN):
-            return await self._upgraded(wire, None, "inbound")
+        with self.keeper.arriving(wire.address):
+            async with self.keeper.handshake(Direction.IN):
+                return await self._upgraded(wire, None, "inbound")
 
     async def _upgraded(self, wire: Any, peer_id: Any, direction: str) -> GuardedConn:
         """Noise, then Yamux, then a seat; a failure anywhere leaves nothing behind."""
@@ -321,6 +326,8 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         raise failure
 
     async def _dial_one(self, peer_id: Any, address: Any) -> GuardedConn:
+        if all(one.name != "p2p" for one in address.protocols()):
+            address = address.encapsulate(Multiaddr(f"/p2p/{peer_id}"))  # the gate judges whom, as well as where
         async with self.keeper.handshake(Direction.OUT):
             transport = self.transport_manager.transport_for_dialing(address)
             if transport is None:
@@ -329,6 +336,14 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
 
     def _schedule_auto_connect(self) -> None:
         """As above, after each disconnect."""
+
+    async def _notify(self, method: str, *args: Any) -> None:
+        """One after the other; theirs has a nursery for each event, and each stream has two events."""
+        for notifee in self.notifees:
+            try:
+                await getattr(notifee, method)(self, *args)
+            except Exception as error:
+                _log.warning("notifee failed", notifee=type(notifee).__name__, method=method, error=repr(error))
 
     def _schedule_prune(self) -> None:
         """Theirs closes connections by its own numbers."""
@@ -352,7 +367,7 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
                 raise LinkError(f"no protocol agreed within {within_s:g} s") from error
         if protocol is None or handler is None:
             raise LinkError("no protocol agreed")
-        net_stream.agreed(str(protocol))
+        net_stream.set_protocol(protocol)
         await handler(net_stream)
 
     def _schedule_identify(self, peer_id: Any, *, reason: str) -> None:

@@ -19,7 +19,8 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Deny, Direction, Event
+from peerwatch.node.connection import Event
+from peerwatch.node.gater import Deny, Direction, Reason
 from peerwatch.node.host import Host
 from peerwatch.wire.identity import PrivateKey, peer_id
 
@@ -28,6 +29,16 @@ ANYWHERE = "/ip4/127.0.0.1/tcp/0"
 YAMUX = "/yamux/1.0.0"
 DATA, WINDOW, PING, GO_AWAY = 0, 1, 2, 3
 SYN, ACK, FIN, RST = 1, 2, 4, 8
+
+_BELOW = (
+    ("max_inbound", "max_connections"),
+    ("max_outbound", "max_connections"),
+    ("max_pending_per_subnet", "max_pending"),
+    ("process_streams_in", "max_streams"),
+    ("process_streams_out", "max_streams"),
+    ("max_negotiating", "max_streams"),
+    ("max_relayed", "max_streams"),
+)
 
 E = TypeVar("E")
 
@@ -49,16 +60,18 @@ class OpenGate:
         self.denied: set[bytes] = set()
         self.closed: set[str] = set()
         self.screened: list[tuple[str, Direction]] = []
+        self.crowds: list[int] = []
 
-    def screen(self, address: str, direction: Direction) -> Deny | None:
+    def screen(self, address: str, direction: Direction, pending_in_subnet: int = 0) -> Deny | None:
         """By address."""
         self.screened.append((address, direction))
+        self.crowds.append(pending_in_subnet)
         bad = [one for one in self.closed if one in address]
-        return Deny("denied", f"{address} is on the list") if bad else None
+        return Deny(Reason.DENIED, f"{address} is on the list") if bad else None
 
     def admit(self, member: bytes, address: str, direction: Direction) -> Deny | None:
         """By identity."""
-        return Deny("not_a_member", f"{peer_id(member)} is no member") if member in self.denied else None
+        return Deny(Reason.NOT_A_MEMBER, f"{peer_id(member)} is no member") if member in self.denied else None
 
 
 class Ear:
@@ -127,7 +140,10 @@ def node(limits: NodeLimits = QUICK, *, listen: bool = True, key: PrivateKey | N
 
 
 def limits(**changed: Any) -> NodeLimits:
-    """QUICK with changes."""
+    """QUICK with changes; what may not be above a lowered number is lowered with it."""
+    for name, most in _BELOW:
+        if most in changed and name not in changed:
+            changed[name] = min(getattr(QUICK, name), changed[most])
     return replace(QUICK, **changed)
 
 

@@ -12,9 +12,8 @@ from peerwatch.node.connection import (
     ConnectionOpened,
     ConnectionRefused,
     DeniedError,
-    Deny,
-    Direction,
 )
+from peerwatch.node.gater import Deny, Direction
 from peerwatch.wire.identity import PrivateKey, peer_id
 from tests.node.host.kit import Attacker, node, run
 

@@ -16,11 +16,11 @@ from peerwatch.node.connection import (
     ConnectionClosed,
     ConnectionOpened,
     ConnectionRefused,
-    Direction,
     Stream,
     StreamClosed,
     StreamOpened,
 )
+from peerwatch.node.gater import Direction
 from peerwatch.wire.identity import PrivateKey
 from tests.node.host.kit import ANYWHERE, Ear, Node, OpenGate, limits, node, run, until
 

@@ -9,7 +9,14 @@ import struct
 import anyio
 import pytest
 
-from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Stream, StreamRefused
+from peerwatch.node.connection import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionRefused,
+    Stream,
+    StreamOpened,
+    StreamRefused,
+)
 from peerwatch.node.host import PING
 from tests.node.host.kit import (
     ACK,
@@ -202,6 +209,29 @@ def test_a_stream_that_was_refused_takes_no_more_bytes() -> None:
             muxer = hub.host._swarm.get_connections()[0].muxed_conn
             assert sum(len(one) for one in muxer.stream_buffers.values()) == 0
             assert list(muxer.streams) == [1]
+
+    run(story)
+
+
+def test_a_handler_ends_with_its_connection() -> None:
+    """Also one that waits for something else than the other side. (libp2p: its task is left.)"""
+
+    async def story() -> None:
+        hub, ended = node(), anyio.Event()
+
+        async def wait(stream: Stream) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                ended.set()
+
+        hub.host.handle(SINK, wait)
+        async with hub.host:
+            async with await Attacker.muxed(hub) as peer:
+                await peer.data(1, MULTISTREAM + word(SINK.encode()), SYN)
+                await hub.ear.wait(StreamOpened)
+            await ended.wait()
+            await hub.settled()
 
     run(story)
 

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from peerwatch.errors import LinkError, QuotaError
-from peerwatch.node.connection import ConnectionOpened, ConnectionRefused, Direction, Stream, StreamRefused
+from peerwatch.node.connection import ConnectionOpened, ConnectionRefused, Stream, StreamRefused
+from peerwatch.node.gater import Direction
 from tests.node.host.kit import MULTISTREAM, SYN, WINDOW, Attacker, Node, limits, node, run, until
 
 pytestmark = pytest.mark.p2p
@@ -241,6 +242,43 @@ def test_all_streams_of_the_process_have_a_limit() -> None:
             with pytest.raises(QuotaError, match="3 streams in all, limit 3"):
                 await hub.host.open_stream(a.member, HOLD)
             assert hub.host.usage().streams == 3
+
+    run(story)
+
+
+def test_streams_of_the_process_have_a_limit_in_each_direction() -> None:
+    """What others open leaves room for what we open."""
+
+    async def story() -> None:
+        hub = node(limits(process_streams_in=2))
+        hub.host.handle(HOLD, _hold)
+        async with hub.host, _clients(2) as (a, b):
+            for one in (a, b):
+                await one.host.dial(hub.member, hub.host.addresses)
+                await one.host.open_stream(hub.member, HOLD)
+            with pytest.raises(LinkError):
+                await b.host.open_stream(hub.member, HOLD)
+            (refused,) = await hub.ear.wait(StreamRefused)
+            assert refused.words == "2 inbound streams in all, limit 2"
+            assert await hub.host.ping(a.member) > 0
+
+    run(story)
+
+
+def test_the_gate_is_told_how_many_handshakes_run_from_a_neighbourhood() -> None:
+    """Those that wait included, and none once they are over."""
+
+    async def story() -> None:
+        one = node(limits(max_pending=1, handshake_timeout_s=1.0))
+        async with one.host, AsyncExitStack() as stack:
+            for number in range(3):
+                await stack.enter_async_context(await Attacker.connect(one))
+                await until(lambda wanted=number: one.host.usage().pending + one.host.usage().waiting > wanted)
+            assert one.gate.crowds == [0, 1, 2]
+            await one.settled()
+            async with await Attacker.connect(one):
+                await until(lambda: len(one.gate.crowds) == 4)
+            assert one.gate.crowds[3] == 0
 
     run(story)
 

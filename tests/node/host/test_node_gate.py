@@ -1,0 +1,57 @@
+"""The node's own gate at the host's door."""
+
+from __future__ import annotations
+
+import pytest
+
+from peerwatch.errors import LinkError
+from peerwatch.node.bans import Bans
+from peerwatch.node.config import NodeConfig
+from peerwatch.node.connection import ConnectionRefused, DeniedError
+from peerwatch.node.gate import NodeGate
+from peerwatch.node.host import Host
+from peerwatch.node.roster_view import MemberView, RosterView
+from peerwatch.testing.clock import ManualClock
+from peerwatch.wire.identity import PrivateKey, peer_id
+from tests.node.host.kit import ANYWHERE, Ear, run
+
+pytestmark = pytest.mark.p2p
+
+
+def test_members_get_in_and_whoever_is_banned_or_revoked_stays_out() -> None:
+    """In both directions, and at once."""
+    hub_key, member_key, stranger_key = (PrivateKey.generate() for _ in range(3))
+    clock, bans, ear = ManualClock(), Bans(), Ear()
+    roster = RosterView(1, {peer_id(one.public): MemberView(("agent",)) for one in (hub_key, member_key)})
+
+    def host(key: PrivateKey, its_bans: Bans, its_ear: Ear) -> tuple[Host, NodeGate]:
+        gate = NodeGate(NodeConfig.test(), its_bans, clock)
+        gate.roster = roster
+        limits = NodeConfig.test().limits
+        return Host(key, gate, its_ear, limits=limits, listen=[ANYWHERE]), gate
+
+    async def story() -> None:
+        (hub, gate), (member, _), (stranger, _) = (
+            host(hub_key, bans, ear),
+            host(member_key, Bans(), Ear()),
+            host(stranger_key, Bans(), Ear()),
+        )
+        async with hub, member, stranger:
+            with pytest.raises(LinkError):
+                await stranger.dial(hub.member, hub.addresses)
+            with pytest.raises(DeniedError):
+                await hub.dial(stranger.member, stranger.addresses)
+            await member.dial(hub.member, hub.addresses)
+            assert await member.ping(hub.member) > 0
+            await member.close_peer(hub.member)
+            bans.ban_temporary("127.0.0.0/24", 60.0, "flood", "hub", clock.now_ms())
+            with pytest.raises(LinkError):
+                await member.dial(hub.member, hub.addresses)
+            clock.advance(60.0)
+            gate.roster = RosterView(2, {})
+            with pytest.raises(LinkError):
+                await member.dial(hub.member, hub.addresses)
+            reasons = [one.reason for one in ear.of(ConnectionRefused)]
+            assert reasons == ["not_a_member", "not_a_member", "banned", "not_a_member"]
+
+    run(story)
