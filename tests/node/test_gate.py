@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from peerwatch.node.bans import Bans
 from peerwatch.node.config import NodeConfig
-from peerwatch.node.connection import Deny, Direction
 from peerwatch.node.gate import NodeGate
-from peerwatch.node.gater import Reason
+from peerwatch.node.gater import Deny, Direction, Reason
 from peerwatch.node.roster_view import MemberView, RosterView
 from peerwatch.testing.clock import ManualClock
 from peerwatch.wire.identity import PrivateKey

@@ -13,8 +13,7 @@ from peerwatch.errors import DecodeError
 from peerwatch.fleet.roster import Roster, RosterEntry, sign_entry
 from peerwatch.fleet.trust import Trust
 from peerwatch.node.bans import Bans
-from peerwatch.node.connection import Deny, Direction
-from peerwatch.node.gater import Admit, Attempt, PeerList, Reason, Rules, judge
+from peerwatch.node.gater import Admit, Attempt, Deny, Direction, PeerList, Reason, Rules, judge
 from peerwatch.node.roster_view import MemberView, RosterView, view_of
 from peerwatch.wire.identity import PrivateKey
 from tests.node.kit import NOW, PEERS

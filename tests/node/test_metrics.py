@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Direction
-from peerwatch.node.gater import Reason
+from peerwatch.node.gater import Direction, Reason
 from peerwatch.node.metrics import DialFailure, NatMethod, NodeMetrics
 from peerwatch.node.protocol_label import OTHER, PROTOCOLS, protocol_label
 from peerwatch.node.reputation import Deed

@@ -5,8 +5,7 @@ from __future__ import annotations
 from peerwatch.model import Clock
 from peerwatch.node.bans import Bans
 from peerwatch.node.config import NodeConfig
-from peerwatch.node.connection import Deny, Direction
-from peerwatch.node.gater import Admit, Attempt, PeerList, Rules, judge
+from peerwatch.node.gater import Admit, Attempt, Deny, Direction, PeerList, Rules, judge
 from peerwatch.node.roster_view import RosterView
 from peerwatch.wire.identity import peer_id
 

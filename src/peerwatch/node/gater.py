@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from peerwatch.errors import DecodeError
 from peerwatch.node.address import IP, Address, parse_address, parse_subject
-from peerwatch.node.connection import Deny, Direction
 from peerwatch.node.networks import Networks
 from peerwatch.node.roster_view import RosterView
+
+
+class Direction(Enum):
+    """Who opened the connection. The value is a label."""
+
+    IN = "inbound"
+    OUT = "outbound"
 
 
 class Reason(StrEnum):
@@ -39,6 +45,14 @@ class Reason(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Admit:
     """Let it through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Close it. `words` are for logs: they hold the peer, the address, the rule."""
+
+    reason: Reason
+    words: str
 
 
 Verdict = Admit | Deny

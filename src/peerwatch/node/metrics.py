@@ -8,8 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 from peerwatch.node.config import NodeLimits
-from peerwatch.node.connection import Direction
-from peerwatch.node.gater import Reason
+from peerwatch.node.gater import Direction, Reason
 from peerwatch.node.protocol_label import PROTOCOLS, protocol_label
 from peerwatch.node.reputation import Deed
 from peerwatch.node.scheduler import Full
