@@ -42,6 +42,7 @@ ENDPOINTS = {
     "/dashboard/history": "The data of its charts, for a span of time.",
     "/dashboard/live": "The same as it comes in: server-sent events.",
     "/metrics": "The hub's own metrics, in the text format.",
+    "/metrics/node": "Those of its libp2p node, where it has one.",
     "/health/live": "200 while the process answers.",
     "/health/ready": "200 when batches can be stored and queries answered, else 503 with the reason.",
     "/-/healthy": "As Prometheus: 200 while the process answers.",

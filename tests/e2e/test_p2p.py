@@ -9,6 +9,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -84,6 +85,10 @@ def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
     pair = Pair(processes)
     eventually(lambda: value(pair.url, 'node_boot_time_seconds{instance="second"}'), "samples over libp2p", STALL_S)
     assert _mode(pair.hub_folder / "node.sock") == 0o600
+    page = httpx.get(f"{pair.url}/metrics/node", trust_env=False, timeout=10)
+    assert page.status_code == 200
+    assert 'libp2p_connections_active{direction="inbound"} 1.0' in page.text.splitlines()
+    assert re.search(r'^p2p_messages_total\{direction="inbound",protocol="push"\} [1-9]', page.text, re.M)
     nodes = _nodes(pair.hub) + _nodes(pair.agent)
     assert len(nodes) == 2
     assert pair.agent.stop() == 0

@@ -24,6 +24,7 @@ OPEN = ["/api/v1/push", "/api/v1/enrol", "/api/v1/membership", "/health/live", "
         *(("POST", path, Scope.NONE) for path in OPEN),
         ("GET", "/", Scope.READ),
         ("GET", "/metrics", Scope.READ),
+        ("GET", "/metrics/node", Scope.READ),
         ("GET", "/api/v1/query", Scope.READ),
         ("POST", "/api/v1/query", Scope.READ),
         ("POST", "/api/v1/query_range", Scope.READ),

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 import peerwatch
 from peerwatch.collector.collector import Collector, statuses_as_rows
 from peerwatch.collector.push_http import ENROL_PATH, PUSH_PATH, PushEndpoint
-from peerwatch.errors import ConfigError, PeerwatchError, QuotaError
+from peerwatch.errors import ConfigError, LinkError, PeerwatchError, QuotaError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.invite import DEFAULT_LIFE_MS, encode_token
 from peerwatch.serve.gate import App, AsgiScope, Receive, Send
@@ -64,6 +64,8 @@ class HubParts:
     tls_pin: bytes
     max_request_bytes: int
     routes: Sequence[BaseRoute]
+    node_metrics: Callable[[], Awaitable[bytes]] | None = None
+    """The libp2p node's own metrics, where there is one."""
 
 
 class HubApp:
@@ -75,6 +77,7 @@ class HubApp:
         self._push = PushEndpoint(parts.collector, parts.authority, parts.max_request_bytes)
         routes: list[BaseRoute] = [
             Route("/metrics", self._metrics),
+            Route("/metrics/node", self._node_metrics),
             Route("/health/live", self._live),
             Route("/health/ready", self._ready),
             Route("/-/healthy", self._healthy),
@@ -100,6 +103,14 @@ class HubApp:
     async def _metrics(self, _: Request) -> Response:
         body = await anyio.to_thread.run_sync(generate_latest, self._parts.registry)
         return Response(body, media_type=CONTENT_TYPE_LATEST)
+
+    async def _node_metrics(self, _: Request) -> Response:
+        if self._parts.node_metrics is None:
+            return Response("this hub has no libp2p node: set p2p.listen\n", 404, media_type="text/plain")
+        try:
+            return Response(await self._parts.node_metrics(), media_type=CONTENT_TYPE_LATEST)
+        except LinkError as error:
+            return Response(f"{error}\n", 503, media_type="text/plain")
 
     async def _live(self, _: Request) -> Response:
         return _json({"status": "ok"})

@@ -112,6 +112,7 @@ class HubRole:
             tls_pin=self.tls.pin() if self.tls else b"",
             max_request_bytes=self._settings.collector.limits.max_request_bytes,
             routes=[self._write_route, *self._query.routes],
+            node_metrics=self._node.metrics if self._node is not None else None,
         )
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

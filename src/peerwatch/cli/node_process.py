@@ -22,11 +22,13 @@ from peerwatch.model import Clock
 from peerwatch.node.channel import Channel
 from peerwatch.node.config import SocketConfig
 from peerwatch.node.messages import (
+    AskMetrics,
     AskStatus,
     Deliver,
     Delivered,
     Inbound,
     Message,
+    Metrics,
     Note,
     OpenPeer,
     Reply,
@@ -46,6 +48,7 @@ _LOOK_S = 1.0  # how soon a change of the roster reaches the node
 _FIRST_WAIT_S, _MOST_WAIT_S, _WELL_S = 1.0, 60.0, 60.0
 _DELIVER_S = 20.0  # as over HTTPS
 _END_S = 5.0
+_ASK_S = 5.0
 
 Answer = Callable[[Inbound], Awaitable[bytes]]
 """What a member is answered. Raises errors of ours."""
@@ -88,6 +91,15 @@ class NodeProcess:
         if not isinstance(reply, Delivered):
             raise LinkError(f"the node answered with {type(reply).__name__}")
         return reply.body
+
+    async def metrics(self) -> bytes:
+        """The node's own metrics as Prometheus text. Raises LinkError while it is down."""
+        if self._channel is None:
+            raise LinkError("the libp2p node is not up yet")
+        reply = await self._channel.request(AskMetrics(), _ASK_S)
+        if not isinstance(reply, Metrics):
+            raise LinkError(f"the node answered with {type(reply).__name__}")
+        return reply.text
 
     async def answer(self, request: Message) -> Reply:
         """See `channel.Handler`."""

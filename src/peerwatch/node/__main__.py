@@ -17,9 +17,12 @@ import msgspec
 from peerwatch.errors import PeerwatchError, error_of
 from peerwatch.fleet.keys import load_key
 from peerwatch.model import SystemClock
+from peerwatch.node.descriptors import raise_descriptor_limit
 from peerwatch.node.node import Node
 from peerwatch.node.start import NodeStart
-from peerwatch.telemetry import configure_logging
+from peerwatch.telemetry import configure_logging, get_logger
+
+_log = get_logger("node")
 
 
 def _main() -> int:
@@ -40,7 +43,11 @@ def _main() -> int:
 
 async def _run(start: NodeStart) -> None:
     folder = Path(start.folder)
-    node = Node(load_key(Path(start.key_file)), start.config(), folder, SystemClock())
+    config = start.config()
+    descriptors = raise_descriptor_limit(config.limits.descriptors)
+    if descriptors.words:
+        _log.warning("too few open files allowed", words=descriptors.words)
+    node = Node(load_key(Path(start.key_file)), config, folder, SystemClock())
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_watch_input, stop)

@@ -13,8 +13,10 @@ from peerwatch.errors import DecodeError, LinkError, PeerwatchError
 from peerwatch.node.connection import Stream
 from peerwatch.node.failures import checked_reply, to_failed
 from peerwatch.node.frames import FrameReader, pack_frame
+from peerwatch.node.gater import Direction
 from peerwatch.node.host import Host
 from peerwatch.node.messages import Delivered, Failed, encode_message
+from peerwatch.node.metrics import NodeMetrics
 from peerwatch.wire.protocols import MEMBERSHIP, PUSH
 
 _READ_BYTES = 1 << 16
@@ -36,8 +38,9 @@ class Carrier:
     host bounds. `serve` answers those of others; its errors travel as words, ours that are bugs end the stream.
     """
 
-    def __init__(self, host: Host, serve: Serve) -> None:
+    def __init__(self, host: Host, serve: Serve, metrics: NodeMetrics) -> None:
         self._host = host
+        self._metrics = metrics
         self._serve = serve
         self._idle: defaultdict[tuple[bytes, str], list[Stream]] = defaultdict(list)
         for protocol in (PUSH, MEMBERSHIP):
@@ -58,6 +61,7 @@ class Carrier:
                 reply = await self._exchange(member, protocol, frame)
         except TimeoutError as error:
             raise LinkError(f"{protocol}: no answer within {within_s:g} s") from error
+        self._metrics.message(Direction.OUT, protocol)
         checked = checked_reply(reply)
         assert isinstance(checked, Delivered)  # it raises for Failed
         return checked.body
@@ -99,10 +103,13 @@ class Carrier:
             if reader.in_frame:
                 raise DecodeError(f"{stream.protocol}: a second request before the answer to the first")
             answer: Delivered | Failed
+            began_s = anyio.current_time()
+            self._metrics.message(Direction.IN, stream.protocol)
             try:
                 answer = Delivered(body=await self._serve(stream.member, stream.protocol, request))
             except PeerwatchError as error:
                 answer = to_failed(error)
+            self._metrics.processed(stream.protocol, anyio.current_time() - began_s)
             await stream.write(pack_frame(encode_message(answer), _MAX_ANSWER_BYTES))
 
 

@@ -39,15 +39,18 @@ class NatMethod(Enum):
 class NodeMetrics:
     """Counters and gauges of one node. Mutable; owned by it, fed by plain calls.
 
+    `mesh`: whether this node has DHT, gossip, relay and NAT traversal; their metrics are there only then.
     A registry from `telemetry.process_registry` adds process_resident_memory_bytes and process_open_fds, whose limits
     are here.
     """
 
-    def __init__(self, registry: CollectorRegistry, limits: NodeLimits, max_bans: int) -> None:
+    def __init__(self, registry: CollectorRegistry, limits: NodeLimits, max_bans: int, *, mesh: bool = True) -> None:
         self._registry = registry
         self._make_connections(limits)
         self._make_streams(limits)
-        self._make_protocols(limits)
+        self._make_protocols()
+        if mesh:
+            self._make_mesh(limits)
         self._make_security(max_bans)
         self._limit("process_resident_memory_bytes", limits.memory_bytes)
         self._limit("process_open_fds", limits.descriptors)
@@ -83,7 +86,7 @@ class NodeMetrics:
         for why in Full:
             self._refused.labels(why.value)
 
-    def _make_protocols(self, limits: NodeLimits) -> None:
+    def _make_protocols(self) -> None:
         self._messages = self._counter("p2p_messages_total", "Messages.", ["direction", "protocol"])
         self._processing = Histogram(
             "p2p_message_processing_seconds",
@@ -92,6 +95,11 @@ class NodeMetrics:
             buckets=_PROCESSING_BUCKETS,
             registry=self._registry,
         )
+        for protocol in PROTOCOLS:
+            for direction in Direction:
+                self._messages.labels(direction.value, protocol)
+
+    def _make_mesh(self, limits: NodeLimits) -> None:
         self._queries = Histogram(
             "libp2p_dht_query_duration_seconds", "DHT queries.", buckets=_QUERY_BUCKETS, registry=self._registry
         )
@@ -103,9 +111,6 @@ class NodeMetrics:
         self._table = self._gauge("libp2p_dht_routing_table_size", "Peers in the routing table.")
         for method in NatMethod:
             self._nat.labels(method.value)
-        for protocol in PROTOCOLS:
-            for direction in Direction:
-                self._messages.labels(direction.value, protocol)
 
     def _make_security(self, max_bans: int) -> None:
         self._bans = self._counter("p2p_blacklist_total", "Bans made or heard of.", ["kind"])
@@ -152,6 +157,10 @@ class NodeMetrics:
     def stream_refused(self, why: Full) -> None:
         """There was no room for it to wait, or it was pushed out."""
         self._refused.labels(why.value).inc()
+
+    def stream_denied(self, reason: str) -> None:
+        """The host reset it before it began. `reason` is one of few words."""
+        self._refused.labels(reason).inc()
 
     def show_streams(self, negotiating: int, waiting: int) -> None:
         """So many have no protocol yet, so many wait for their turn."""

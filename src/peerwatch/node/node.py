@@ -19,6 +19,7 @@ from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, Connec
 from peerwatch.node.gate import NodeGate
 from peerwatch.node.host import Host
 from peerwatch.node.messages import (
+    AskMetrics,
     AskStatus,
     ClosePeer,
     Deliver,
@@ -26,6 +27,7 @@ from peerwatch.node.messages import (
     Done,
     Inbound,
     Message,
+    Metrics,
     Note,
     OpenPeer,
     PeerRecord,
@@ -38,6 +40,7 @@ from peerwatch.node.messages import (
     to_view,
 )
 from peerwatch.node.socket import SOCKET_NAME, NodeServer
+from peerwatch.node.tally import Tally
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id, public_key_of
 
@@ -70,7 +73,8 @@ class Node:
         self._host = Host(
             key, self._gate, self._hear_event, limits=config.limits, listen=config.listen, external=config.external
         )
-        self._carrier = Carrier(self._host, self._serve)
+        self._tally = Tally(config, self._bans, self._host.usage, clock.now_ms)
+        self._carrier = Carrier(self._host, self._serve, self._tally.metrics)
         self._answer_s = config.socket.answer_s
         self._held: dict[bytes, _Held] = {}
         self._wake = anyio.Event()
@@ -104,6 +108,8 @@ class Node:
                 await self._host.close_peer(member, request.reason or "closed")
             case AskStatus():
                 return self._status()
+            case AskMetrics():
+                return Metrics(text=self._tally.render())
             case _:
                 raise LinkError(f"this node does not do {type(request).__name__}")
         return Done()
@@ -196,6 +202,7 @@ class Node:
         return reply.body
 
     def _hear_event(self, event: Event) -> None:
+        self._tally.hear(event)
         if isinstance(event, ConnectionRefused):
             _log.info("connection refused", address=event.address, reason=event.reason, words=event.words)
         if not isinstance(event, ConnectionOpened | ConnectionClosed):

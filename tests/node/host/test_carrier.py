@@ -10,9 +10,12 @@ import pytest
 
 from peerwatch.errors import DecodeError, LinkError, QuotaError
 from peerwatch.node.carrier import Carrier
+from peerwatch.node.config import NodeLimits
 from peerwatch.node.connection import Stream, StreamOpened
 from peerwatch.node.frames import pack_frame
 from peerwatch.node.messages import Delivered, Done, encode_message
+from peerwatch.node.metrics import NodeMetrics
+from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.protocols import MEMBERSHIP, PUSH
 from tests.node.host.kit import Node, node, run
 
@@ -27,14 +30,18 @@ async def _nobody(member: bytes, protocol: str, body: bytes) -> bytes:
     raise AssertionError("the side that asks is not asked")
 
 
+def _metrics() -> NodeMetrics:
+    return NodeMetrics(CollectorRegistry(), NodeLimits(), 10)
+
+
 async def _pair(stack: AsyncExitStack, serve: Serve | None) -> tuple[Node, Node, Carrier]:
     """A node that asks, one that answers with `serve` (None: says nothing), connected."""
     asks, answers = node(listen=False), node()
     await stack.enter_async_context(answers.host)
     await stack.enter_async_context(asks.host)
     if serve is not None:
-        Carrier(answers.host, serve)
-    carrier = Carrier(asks.host, _nobody)
+        Carrier(answers.host, serve, _metrics())
+    carrier = Carrier(asks.host, _nobody, _metrics())
     await asks.host.dial(answers.member, answers.host.addresses)
     return asks, answers, carrier
 
