@@ -13,11 +13,14 @@ import httpx
 import psutil
 import pytest
 
+from peerwatch.errors import LinkError
 from peerwatch.fleet.keys import load_key
 from peerwatch.wire.identity import peer_id
 from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
 
 pytest.importorskip("libp2p", reason="the extra p2p is not installed: make p2p")
+from tests.node.host.kit import node, run  # needs libp2p
+
 pytestmark = pytest.mark.e2e
 STALL_S = 60.0  # two processes start anew, dial and handshake on a busy machine
 
@@ -31,7 +34,7 @@ class Pair:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self._listen = f"/ip4/127.0.0.1/tcp/{port}"
+        self.listen = f"/ip4/127.0.0.1/tcp/{port}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._http = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -43,12 +46,12 @@ class Pair:
     def start_hub(self) -> Running:
         """The hub, again after it was killed."""
         arguments = ["hub", "--data", str(self.hub_folder), "--listen", self._http]
-        return self._processes.start(*arguments, extra={"P2P_LISTEN_ADDRS": self._listen})
+        return self._processes.start(*arguments, extra={"P2P_LISTEN_ADDRS": self.listen})
 
     def start_agent(self) -> Running:
         """The agent, likewise."""
         hub = peer_id(load_key(self.hub_folder / "fleet" / "peer.key").public)
-        settings = {**QUICK, "P2P_BOOTSTRAP_PEERS": f"{self._listen}/p2p/{hub}"}
+        settings = {**QUICK, "P2P_BOOTSTRAP_PEERS": f"{self.listen}/p2p/{hub}"}
         arguments = ["agent", "--data", str(self.agent_folder), "--metrics-port", "0"]
         return self._processes.start(*arguments, extra=settings)
 
@@ -81,7 +84,7 @@ def _mode(path: Path) -> int:
 
 
 def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
-    """The hub has them with the agent's name; who is not a member is not even answered; both end cleanly."""
+    """The hub has them with the agent's name; who is no member does not get in; both end cleanly."""
     pair = Pair(processes)
     eventually(lambda: value(pair.url, 'node_boot_time_seconds{instance="second"}'), "samples over libp2p", STALL_S)
     assert _mode(pair.hub_folder / "node.sock") == 0o600
@@ -91,9 +94,25 @@ def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
     assert re.search(r'^p2p_messages_total\{direction="inbound",protocol="push"\} [1-9]', page.text, re.M)
     nodes = _nodes(pair.hub) + _nodes(pair.agent)
     assert len(nodes) == 2
+    _stranger_is_refused(pair)
     assert pair.agent.stop() == 0
     assert pair.hub.stop() == 0
     eventually(lambda: not any(one.is_running() for one in nodes), "the nodes are gone with those who started them")
+
+
+def _stranger_is_refused(pair: Pair) -> None:
+    """A peer with a key of its own gets through no handshake, and is counted."""
+
+    async def story() -> None:
+        stranger = node(listen=False)
+        async with stranger.host:
+            with pytest.raises(LinkError):
+                await stranger.host.dial(load_key(pair.hub_folder / "fleet" / "peer.key").public, [pair.listen])
+
+    run(story)
+    page = httpx.get(f"{pair.url}/metrics/node", trust_env=False, timeout=10).text.splitlines()
+    assert 'p2p_denied_total{reason="not_a_member"} 1.0' in page
+    assert 'libp2p_connections_active{direction="inbound"} 1.0' in page
 
 
 @pytest.mark.chaos
