@@ -6,10 +6,12 @@ import struct
 from types import SimpleNamespace
 
 import pytest
+from libp2p.io.exceptions import IOException
+from libp2p.io.utils import read_exactly
 
 from peerwatch.errors import ConfigError
 from peerwatch.node import hardening
-from tests.node.host.kit import DATA, SYN, WINDOW, node
+from tests.node.host.kit import DATA, SYN, WINDOW, node, run
 
 pytestmark = pytest.mark.p2p
 
@@ -19,6 +21,23 @@ def test_another_libp2p_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardening, "version", lambda _: "0.9.0")
     with pytest.raises(ConfigError, match=r"0\.9\.0 is installed.*0\.8\.1"):
         node()
+
+
+def test_the_end_of_a_connection_is_asked_for_once() -> None:
+    """A thousand peers that leave at once cost a second, not five. (libp2p: a hundred and one times.)"""
+    asked: list[int | None] = []
+
+    class Ended:
+        async def read(self, n: int | None = None) -> bytes:
+            asked.append(n)
+            return b""
+
+    async def story() -> None:
+        with pytest.raises(IOException):
+            await read_exactly(hardening.Wire(Ended(), True, ""), 2)
+
+    run(story)
+    assert asked == [2]
 
 
 @pytest.mark.parametrize(
