@@ -23,6 +23,7 @@ from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.ship import ShipConfig
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
+from peerwatch.collector.targets import TargetsConfig
 from peerwatch.errors import ConfigError
 from peerwatch.spool import SpoolConfig
 from peerwatch.store.config import StoreConfig
@@ -70,6 +71,7 @@ class AgentHttpConfig:
     host: str = "127.0.0.1"  # others may read it only when an operator says so
     port: int = 9100  # 0 takes any free one
     enabled: bool = True  # false: nothing listens
+    announce: str = ""  # HOST:PORT at which others reach it, for http_sd; empty: they do not, the hub shows the samples
     credential: str = field(default="", repr=False)  # what others must send as a bearer token; needed off loopback
 
 
@@ -92,6 +94,7 @@ class Settings:
     ship: ShipConfig = field(default_factory=ShipConfig)
     spool: SpoolConfig = field(default_factory=SpoolConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)
+    http_sd: TargetsConfig = field(default_factory=TargetsConfig)
     remote_write: RemoteWriteConfig = field(default_factory=RemoteWriteConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     configured: frozenset[str] = frozenset()

@@ -87,6 +87,7 @@ def test_agents_lists_who_reports(hub: Hub) -> None:
     assert rows[1] == {
         "name": "web-1",
         "peer_id": peer_id(agent.sender),
+        "roles": ("agent",),
         "up": True,
         "since_ms": EPOCH,
         "last_seen_ms": EPOCH,

@@ -29,6 +29,8 @@ OPEN = ["/api/v1/push", "/api/v1/enrol", "/api/v1/membership", "/health/live", "
         ("POST", "/api/v1/query_range", Scope.READ),
         ("POST", "/api/v1/series", Scope.READ),
         ("GET", "/api/v1/agents", Scope.READ),
+        ("GET", "/api/v1/agents/web-1/metrics", Scope.READ),
+        ("GET", "/api/v1/sd/targets", Scope.READ),
         ("HEAD", "/-/ready", Scope.READ),
         ("POST", "/api/v1/read", Scope.READ),
         ("POST", "/api/v1/parse_query", Scope.READ),

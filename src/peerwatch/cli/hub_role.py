@@ -15,6 +15,7 @@ from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.query_routes import QueryParts, query_parts
+from peerwatch.cli.sd_routes import SdRoutes
 from peerwatch.cli.watched_store import WatchedStore
 from peerwatch.cli.write_route import write_route
 from peerwatch.collector.collector import Collector
@@ -67,6 +68,7 @@ class HubRole:
             self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
         )
         self._write_route = write_route(settings, self.collector, self._watched, clock, registry)
+        self._sd = SdRoutes(settings, self.collector, self._query, clock)
         self._maintenance_error = ""
         # Last, since it is shown only once: a start that fails above must not use it up.
         self.first_token = _first_token(self.credentials, self.address)
@@ -106,7 +108,7 @@ class HubRole:
             addresses=self._invite_addresses(),
             tls_pin=self.tls.pin() if self.tls else b"",
             max_request_bytes=self._settings.collector.limits.max_request_bytes,
-            routes=[self._write_route, *self._query.routes],
+            routes=[self._write_route, *self._query.routes, *self._sd.routes()],
         )
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

@@ -124,6 +124,10 @@ class Collector:
         """Who reports, by name: every active member with the role of an agent."""
         return self._members.statuses()
 
+    def agent(self, name: str) -> AgentStatus | None:
+        """The active agent of that name; None for any other name."""
+        return self._members.status(name)
+
     def take(self, raw: bytes, answer: Callable[[PushResult], None]) -> None:
         """Store what is good in a push request and say what became of each envelope. Raises DecodeError for junk.
 

@@ -92,6 +92,7 @@ class AgentStatus:
 
     name: str
     peer_id: str
+    roles: tuple[str, ...]
     up: bool
     since_ms: int
     last_seen_ms: int

@@ -40,6 +40,12 @@ class Members:
         now_ms = self._clock.now_ms()
         return [self._status(entry, now_ms) for entry in sorted(self._agents(now_ms), key=lambda entry: entry.name)]
 
+    def status(self, name: str) -> AgentStatus | None:
+        """The active agent of that name."""
+        now_ms = self._clock.now_ms()
+        found = (entry for entry in self._roster.named(name) if AGENT in entry.roles and _may_push(entry, now_ms))
+        return next((self._status(entry, now_ms) for entry in found), None)
+
     def reporting(self) -> int:
         """How many report now."""
         now_ms = self._clock.now_ms()
@@ -67,10 +73,11 @@ class Members:
     def _status(self, entry: RosterEntry, now_ms: int) -> AgentStatus:
         state = self._states.get(entry.member)
         if state is None:
-            return AgentStatus(entry.name, peer_id(entry.member), False, 0, 0, 0, 0, 0, 0)
+            return AgentStatus(entry.name, peer_id(entry.member), entry.roles, False, 0, 0, 0, 0, 0, 0)
         return AgentStatus(
             name=entry.name,
             peer_id=peer_id(entry.member),
+            roles=entry.roles,
             up=self._is_up(entry, now_ms),
             since_ms=state.epoch,
             last_seen_ms=state.last_seen_ms,

@@ -83,6 +83,7 @@ class Roster:
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
         self._entries: dict[bytes, tuple[RosterEntry, bytes]] = {}
+        self._members_of: dict[str, set[bytes]] = {}
         self.version = 0
 
     def __len__(self) -> int:
@@ -95,6 +96,10 @@ class Roster:
         """The member's entry, revoked or expired ones included."""
         found = self._entries.get(member)
         return None if found is None else found[0]
+
+    def named(self, name: str) -> list[RosterEntry]:
+        """Every entry of that name, by member: one that may act at most, and those that were revoked before it."""
+        return [self._entries[member][0] for member in sorted(self._members_of.get(name, ()))]
 
     def raw(self, member: bytes) -> bytes:
         """The signed bytes of a member's entry. Raises KeyError for a stranger."""
@@ -124,6 +129,10 @@ class Roster:
         self._keep(_checked(parse_message(pb.RosterEntry, payload)), raw)
 
     def _keep(self, entry: RosterEntry, raw: bytes) -> None:
+        known = self.get(entry.member)
+        if known is not None and known.name != entry.name:
+            self._members_of[known.name].discard(entry.member)
+        self._members_of.setdefault(entry.name, set()).add(entry.member)
         self._entries[entry.member] = (entry, raw)
         self.version = max(self.version, entry.version)
 
