@@ -12,7 +12,7 @@ from peerwatch.errors import ConfigError
 from peerwatch.model import Labels
 
 NOW = 1_800_000_000_000
-WEB = AgentStatus("web-1", "12D3x", ("agent",), True, NOW - 9000, NOW - 1000, NOW - 1000, 0, 300, 0)
+WEB = AgentStatus("web-1", "12D3x", ("agent",), False, True, NOW - 9000, NOW - 1000, NOW - 1000, 0, 300, 0)
 HUB = "https://hub:9480"
 
 

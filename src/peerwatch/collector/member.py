@@ -93,6 +93,7 @@ class AgentStatus:
     name: str
     peer_id: str
     roles: tuple[str, ...]
+    revoked: bool
     up: bool
     since_ms: int
     last_seen_ms: int

@@ -15,7 +15,7 @@ import anyio
 from peerwatch.collector.collector import Collector, PushResult
 from peerwatch.errors import ConfigError, DecodeError, QuotaError, SignatureError, StoreError
 from peerwatch.fleet.authority import Authority
-from peerwatch.serve.fast_lane import Handler, Respond
+from peerwatch.serve.fast_lane import CLOSING, Handler, Respond
 
 PUSH_PATH = "/api/v1/push"
 ENROL_PATH = "/api/v1/enrol"
@@ -73,7 +73,9 @@ class PushEndpoint:
 
     def _fast_push(self, content: bytes, respond: Respond) -> None:
         def done(result: PushResult) -> None:
-            if result.wait_s is None:
+            if result.closes:
+                respond(200, CLOSING, result.reply)
+            elif result.wait_s is None:
                 respond(200, b"", result.reply)  # its type goes without saying, and would be a tenth of the answer
             else:
                 respond(429, b"%b: %b\r\n" % _retry_after(result.wait_s), result.reply)
@@ -120,7 +122,8 @@ class PushEndpoint:
     async def _push(self, content: bytes) -> _Answer:
         result = await self._collector.push(content)
         if result.wait_s is None:
-            return _Answer(200, result.reply, CONTENT_TYPE)
+            ending = ((b"connection", b"close"),) if result.closes else ()
+            return _Answer(200, result.reply, CONTENT_TYPE, ending)
         return _Answer(429, result.reply, CONTENT_TYPE, (_retry_after(result.wait_s),))
 
     def _enrol(self, content: bytes) -> _Answer:

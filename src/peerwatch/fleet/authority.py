@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from peerwatch.errors import ConfigError, QuotaError, SignatureError
 from peerwatch.fleet.invite import Enrolment, Invite, open_enrolment
 from peerwatch.fleet.keys import MemberKeys, load_key, load_or_create_key, load_or_create_keys
 from peerwatch.fleet.membership import Membership, new_membership
-from peerwatch.fleet.roster import AGENT, HUB, INVITE, NAME_RULE, RosterEntry, sign_entry, valid_name
+from peerwatch.fleet.roster import AGENT, HUB, INVITE, NAME_RULE, RosterEntry, sign_entry, signer_of, valid_name
 from peerwatch.fleet.trust import HUB_CERTIFICATE_LIFE_MS, HubCertificate, certify_hub
 from peerwatch.model import Clock
 from peerwatch.wire.identity import PrivateKey, peer_id
@@ -80,8 +81,7 @@ class Authority:
         if not valid_name(name):
             raise ConfigError(f"name {name!r} is not allowed: {NAME_RULE}")
         known = self.membership.roster.get(member)
-        if known is not None and known.revoked:
-            raise SignatureError(f"{peer_id(member)} was revoked; a revoked key never comes back, make a new one")
+        self._check_never_revoked(member, signing_key)
         entry = RosterEntry(
             member=member,
             signing_key=signing_key,
@@ -94,6 +94,49 @@ class Authority:
         self._publish(entry)
         return entry
 
+    def _check_never_revoked(self, member: bytes, signing_key: bytes) -> None:
+        if self.membership.roster.is_revoked_key(member) or self.membership.roster.is_revoked_key(signing_key):
+            raise SignatureError(
+                f"{peer_id(member)} was revoked; a revoked key never comes back. To let the machine in again, remove "
+                "its keys (the folder `agent` in its data folder) and join with a new invite"
+            )
+
+    def revoke(self, who: str) -> RosterEntry:
+        """Put a member out for good, by its peer id or its name. Revoking it again changes nothing.
+
+        What a revoked hub has signed is signed again by this one: members that it let in stay, others believe none of
+        its signatures any more. Raises ConfigError for somebody who is not known, and for this hub itself.
+        """
+        entry = self._member_called(who)
+        if entry.member == self.member:
+            raise ConfigError(f"{entry.name} is this hub, which cannot revoke itself; ask another hub of the fleet")
+        if not entry.revoked:
+            entry = replace(entry, version=self.membership.roster.version + 1, revoked=True)
+            self._publish(entry)
+            self.take_over_from_revoked()
+        return entry
+
+    def _member_called(self, who: str) -> RosterEntry:
+        """Peer ids first: a machine may call itself by the peer id of another."""
+        members = [entry for entry in self.membership.roster if INVITE not in entry.roles]
+        found = [entry for entry in members if peer_id(entry.member) == who]
+        found = found or [entry for entry in members if entry.name == who]
+        acting = [entry for entry in found if not entry.revoked]
+        if len(acting) > 1:  # two hubs that did not know of each other gave the same name
+            ids = ", ".join(peer_id(entry.member) for entry in acting)
+            raise ConfigError(f"{who} is the name of {len(acting)} members; revoke one by its peer id: {ids}")
+        if not found:
+            raise ConfigError(f"no member has the name or peer id {who[:140]!r}: peerwatch agents --all")
+        return acting[0] if acting else found[-1]
+
+    def take_over_from_revoked(self) -> None:
+        """Sign again what hubs have signed that are revoked by now, so that every hub can believe it."""
+        roster = self.membership.roster
+        for entry in list(roster):
+            if not roster.is_revoked_key(entry.member) and roster.is_revoked_key(signer_of(roster.raw(entry.member))):
+                self._sign(replace(entry, version=roster.version + 1))
+        self.membership.save()
+
     def _free_name(self, name: str) -> str:
         taken = {entry.name for entry in self.membership.roster if not entry.revoked}
         number = 2
@@ -104,9 +147,12 @@ class Authority:
         return free
 
     def _publish(self, entry: RosterEntry) -> None:
+        self._sign(entry)
+        self.membership.save()
+
+    def _sign(self, entry: RosterEntry) -> None:
         raw = sign_entry(self.keys.signing, self.member, self.fleet, entry)
         self.membership.roster.merge(raw, self._clock.now_ms())
-        self.membership.save()
 
     def invite(self, addresses: tuple[str, ...], tls_pin: bytes, life_ms: int, link: str, name: str = "") -> Invite:
         """A one-use way in. `name`, where given, is what the machine will be called whatever it says itself."""
@@ -135,6 +181,7 @@ class Authority:
             return self._enrolled_before(enrolment)
         if not invite.active(self._clock.now_ms()):
             raise SignatureError("this invite has expired; ask for a new one: peerwatch invite")
+        self._check_never_revoked(enrolment.member, enrolment.signing_key)  # before a use is lost
         self._spend(invite)
         name = invite.name if AGENT in invite.roles else enrolment.name
         return self.admit(enrolment.member, enrolment.signing_key, name, (AGENT,))

@@ -9,6 +9,7 @@ from peerwatch.fleet.files import read_private, write_private
 from peerwatch.fleet.roster import HUB, Roster
 from peerwatch.fleet.trust import Trust, fleet_id
 from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.identity import Verifier
 from peerwatch.wire.signed import parse_message
 
 
@@ -44,6 +45,12 @@ class Membership:
             self.trust.restore_certificate(raw, now_ms)
         for raw in message.roster:
             self.roster.restore(raw)
+
+    def hub_verifier(self, hub: bytes, now_ms: int) -> Verifier:
+        """The key by which this hub signs. Raises SignatureError for an unknown, expired or revoked hub."""
+        if self.roster.is_revoked_key(hub):
+            raise SignatureError(f"hub {hub.hex()[:64]} was revoked")
+        return self.trust.hub_verifier(hub, now_ms)
 
     def save(self) -> None:
         """Write everything to disk, atomically. Raises StoreError."""

@@ -40,7 +40,7 @@ class RosterEntry:
     revoked: bool
 
     def active(self, now_ms: int) -> bool:
-        """Whether the member may act now."""
+        """Whether it is neither revoked nor expired; whether the member may act is `Roster.may_act`."""
         return not self.revoked and (self.expires_ms == 0 or now_ms < self.expires_ms)
 
 
@@ -61,20 +61,25 @@ def sign_entry(key: PrivateKey, signer: bytes, fleet: bytes, entry: RosterEntry)
 
 
 def supersedes(new: RosterEntry, old: RosterEntry) -> bool:
-    """Whether `new` takes the place of `old`: revocation always wins, else the higher version.
-
-    Two entries of one version (two hubs that did not know of each other) are settled by their content, so that every
-    member settles them alike whatever the order of arrival.
-    """
+    """Whether `new` takes the place of `old`: revocation always wins, else the higher version."""
     if new.revoked != old.revoked:
         return new.revoked
-    if new.version != old.version:
-        return new.version > old.version
-    return _order(new) > _order(old)
+    return new.version > old.version
 
 
-def _order(entry: RosterEntry) -> tuple[bytes, str, tuple[str, ...], int]:
-    return entry.signing_key, entry.name, entry.roles, entry.expires_ms
+def _replaces(new: RosterEntry, raw: bytes, old: RosterEntry, old_raw: bytes) -> bool:
+    """`supersedes`, with entries of one version (two hubs that did not know of each other) settled by their bytes.
+
+    So every member settles them alike, whatever the order of arrival.
+    """
+    if (new.revoked, new.version) == (old.revoked, old.version):
+        return raw > old_raw
+    return supersedes(new, old)
+
+
+def signer_of(raw: bytes) -> bytes:
+    """The member id of the hub that signed an entry of the roster."""
+    return parse_message(pb.RosterEntry, split_message(raw)[0]).signer
 
 
 class Roster:
@@ -84,6 +89,7 @@ class Roster:
         self._trust = trust
         self._entries: dict[bytes, tuple[RosterEntry, bytes]] = {}
         self._members_of: dict[str, set[bytes]] = {}
+        self._revoked_keys: set[bytes] = set()
         self.version = 0
 
     def __len__(self) -> int:
@@ -96,6 +102,17 @@ class Roster:
         """The member's entry, revoked or expired ones included."""
         found = self._entries.get(member)
         return None if found is None else found[0]
+
+    def may_act(self, entry: RosterEntry, now_ms: int) -> bool:
+        """Whether this member may act now. A revoked key never comes back, not as part of another entry either."""
+        if not entry.active(now_ms):
+            return False
+        barred = self._revoked_keys
+        return not barred or not (entry.member in barred or entry.signing_key in barred)
+
+    def is_revoked_key(self, key: bytes) -> bool:
+        """Whether it was a key of somebody who was revoked, or of an invite that is spent."""
+        return key in self._revoked_keys
 
     def named(self, name: str) -> list[RosterEntry]:
         """Every entry of that name, by member: one that may act at most, and those that were revoked before it."""
@@ -118,7 +135,7 @@ class Roster:
         known = self._entries.get(entry.member)
         if known is None and len(self._entries) >= MAX_MEMBERS:
             raise SignatureError(f"roster is full: {MAX_MEMBERS} members")
-        if known is not None and not supersedes(entry, known[0]):
+        if known is not None and not _replaces(entry, raw, *known):
             return None
         self._keep(entry, raw)
         return entry
@@ -132,6 +149,8 @@ class Roster:
         known = self.get(entry.member)
         if known is not None and known.name != entry.name:
             self._members_of[known.name].discard(entry.member)
+        if entry.revoked:
+            self._revoked_keys |= {entry.member, entry.signing_key}
         self._members_of.setdefault(entry.name, set()).add(entry.member)
         self._entries[entry.member] = (entry, raw)
         self.version = max(self.version, entry.version)
@@ -141,6 +160,8 @@ class Roster:
         message = parse_message(pb.RosterEntry, payload)
         if message.fleet != self._trust.fleet:
             raise SignatureError(f"roster entry is for fleet {message.fleet.hex()}, this is {self._trust.fleet.hex()}")
+        if message.signer in self._revoked_keys:
+            raise SignatureError(f"roster entry signed by {message.signer.hex()[:64]}, a hub that was revoked")
         open_message(raw, Domain.ROSTER_ENTRY, self._trust.hub_verifier(message.signer, now_ms))
         return _checked(message)
 
