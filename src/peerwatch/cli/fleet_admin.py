@@ -13,8 +13,10 @@ from peerwatch.cli.admin_request import json_answer, read_body, refusing
 from peerwatch.errors import ConfigError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.invite import DEFAULT_LIFE_MS, encode_token
-from peerwatch.fleet.roster import RosterEntry
+from peerwatch.fleet.roster import AGENT, INVITE, RosterEntry
 from peerwatch.wire.identity import peer_id
+
+_LEAST_LIFE_S, _MOST_LIFE_S = 60, 30 * 86_400
 
 
 class InviteRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -23,12 +25,16 @@ class InviteRequest(msgspec.Struct, forbid_unknown_fields=True):
     name: str = ""
     life_s: float = DEFAULT_LIFE_MS / 1000
     addresses: tuple[str, ...] = ()
+    roles: tuple[str, ...] = (AGENT,)
+    uses: int = 1
+    link: str = "https"
 
 
 class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/admin/revoke`: a name or a peer id."""
+    """Body of `POST /api/v1/admin/revoke`: the name or peer id of a member, or the name or token of an open invite."""
 
     who: str
+    invite: bool = False
 
 
 class FleetAdmin:
@@ -45,21 +51,41 @@ class FleetAdmin:
     def routes(self) -> list[BaseRoute]:
         """All of them, for a hub's application."""
         return [
-            Route("/api/v1/admin/invites", refusing(self._invite), methods=["POST"]),
+            Route("/api/v1/admin/invites", refusing(self._invites), methods=["GET", "POST"]),
             Route("/api/v1/admin/revoke", refusing(self._revoke), methods=["POST"]),
         ]
 
-    async def _invite(self, request: Request) -> Response:
-        asked = await read_body(request, InviteRequest)
-        if not 60 <= asked.life_s <= 30 * 86_400:
-            raise ConfigError(f"life_s: {asked.life_s:g}, allowed are 60 to {30 * 86_400}")
+    async def _invites(self, request: Request) -> Response:
+        if request.method == "POST":
+            return self._invite(await read_body(request, InviteRequest))
+        rows = [self._open_invite(entry) for entry in self._authority.open_invites()]
+        return json_answer({"status": "success", "data": rows})
+
+    def _invite(self, asked: InviteRequest) -> Response:
+        if not _LEAST_LIFE_S <= asked.life_s <= _MOST_LIFE_S:
+            raise ConfigError(f"life_s: {asked.life_s:g}, allowed are {_LEAST_LIFE_S} to {_MOST_LIFE_S}")
+        if asked.link != "https":
+            raise ConfigError(f"link: {asked.link!r}, this version joins and delivers over https only")
         addresses = asked.addresses or self._addresses
-        invite = self._authority.invite(addresses, self._tls_pin, round(asked.life_s * 1000), "https", asked.name)
-        return json_answer({"token": encode_token(invite), "expires_ms": invite.expires_ms, "addresses": addresses})
+        life_ms, roles = round(asked.life_s * 1000), tuple(sorted(set(asked.roles), reverse=True))
+        invite = self._authority.invite(
+            addresses, self._tls_pin, life_ms, asked.link, asked.name, roles=roles, uses=asked.uses
+        )
+        answer = {"expires_ms": invite.expires_ms, "addresses": addresses, "roles": roles, "uses": asked.uses}
+        return json_answer({"token": encode_token(invite), **answer})
+
+    def _open_invite(self, entry: RosterEntry) -> dict[str, object]:
+        return {
+            "name": entry.name,
+            "roles": [role for role in entry.roles if role != INVITE] or [AGENT],
+            "expires_ms": entry.expires_ms,
+            "uses": entry.uses,
+            "uses_left": self._authority.uses_left(entry),
+        }
 
     async def _revoke(self, request: Request) -> Response:
         asked = await read_body(request, RevokeRequest)
-        entry = self._authority.revoke(asked.who)
+        entry = self._authority.withdraw(asked.who) if asked.invite else self._authority.revoke(asked.who)
         self._roster_changed()
         return json_answer(_described(entry))
 

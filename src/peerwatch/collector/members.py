@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.member import AgentStatus, MemberState
-from peerwatch.fleet.roster import AGENT, HUB, INVITE, Roster, RosterEntry
+from peerwatch.fleet.roster import Roster, RosterEntry
 from peerwatch.model import Clock
 from peerwatch.wire.identity import peer_id
 
@@ -40,7 +40,7 @@ class Members:
         now_ms = self._clock.now_ms()
         entries = list(self._agents(now_ms))
         if revoked:
-            entries += [one for one in self._roster if one.revoked and AGENT in one.roles and INVITE not in one.roles]
+            entries += [one for one in self._roster if one.revoked and one.is_agent]
         return [self._status(entry, now_ms) for entry in sorted(entries, key=lambda entry: entry.name)]
 
     def is_revoked(self, sender: bytes) -> bool:
@@ -50,7 +50,7 @@ class Members:
     def status(self, name: str) -> AgentStatus | None:
         """The active agent of that name."""
         now_ms = self._clock.now_ms()
-        found = (entry for entry in self._roster.named(name) if AGENT in entry.roles and self._may_push(entry, now_ms))
+        found = (entry for entry in self._roster.named(name) if entry.is_agent and self._may_push(entry, now_ms))
         return next((self._status(entry, now_ms) for entry in found), None)
 
     def reporting(self) -> int:
@@ -68,11 +68,10 @@ class Members:
         }
 
     def _agents(self, now_ms: int) -> Iterator[RosterEntry]:
-        return (entry for entry in self._roster if AGENT in entry.roles and self._may_push(entry, now_ms))
+        return (entry for entry in self._roster if entry.is_agent and self._may_push(entry, now_ms))
 
     def _may_push(self, entry: RosterEntry, now_ms: int) -> bool:
-        is_member = INVITE not in entry.roles and (AGENT in entry.roles or HUB in entry.roles)
-        return is_member and self._roster.may_act(entry, now_ms)
+        return (entry.is_agent or entry.is_hub) and self._roster.may_act(entry, now_ms)
 
     def _last_seen_ms(self, entry: RosterEntry) -> int:
         state = self._states.get(entry.member)

@@ -6,14 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from peerwatch.errors import ConfigError, QuotaError, SignatureError
-from peerwatch.fleet.invite import Enrolment, Invite, open_enrolment
+from peerwatch.fleet.invite import TOKEN_PREFIX, Enrolment, Invite, decode_token, open_enrolment
 from peerwatch.fleet.keys import MemberKeys, load_key, load_or_create_key, load_or_create_keys
 from peerwatch.fleet.membership import Membership, new_membership
-from peerwatch.fleet.roster import AGENT, HUB, INVITE, NAME_RULE, RosterEntry, sign_entry, signer_of, valid_name
+from peerwatch.fleet.roster import (
+    AGENT,
+    HUB,
+    INVITE,
+    MAX_INVITES,
+    NAME_RULE,
+    RosterEntry,
+    sign_entry,
+    signer_of,
+    valid_name,
+)
 from peerwatch.fleet.trust import HUB_CERTIFICATE_LIFE_MS, HubCertificate, certify_hub
 from peerwatch.model import Clock
 from peerwatch.wire.identity import PrivateKey, peer_id
 
+MAX_USES = 1_000  # of one invite: a rack, an autoscaling group; a token that lets in more is a key under the mat
+_GIVEN_ROLES = ((AGENT,), (HUB,), (HUB, AGENT))
 _MAX_OPEN_INVITES = 1_000  # an invite lives a day; a thousand open ones are a script gone wrong
 
 
@@ -78,21 +90,25 @@ class Authority:
         self, member: bytes, signing_key: bytes, name: str, roles: tuple[str, ...], expires_ms: int = 0
     ) -> RosterEntry:
         """Sign a member in, under `name` or, when another member bears it, `name-2` and so on."""
-        if not valid_name(name):
-            raise ConfigError(f"name {name!r} is not allowed: {NAME_RULE}")
-        known = self.membership.roster.get(member)
         self._check_never_revoked(member, signing_key)
-        entry = RosterEntry(
-            member=member,
+        entry = self._entry(member, signing_key, name, roles, expires_ms)
+        self._publish(entry)
+        return entry
+
+    def _entry(
+        self, member: bytes, signing_key: bytes, name: str, roles: tuple[str, ...], expires_ms: int = 0
+    ) -> RosterEntry:
+        known = self.membership.roster.get(member)
+        if known is None:
+            version = self.membership.roster.version + 1
+            return RosterEntry(member, signing_key, self._free_name(name), roles, expires_ms, version, revoked=False)
+        return replace(
+            known,
             signing_key=signing_key,
-            name=known.name if known is not None else self._free_name(name),
             roles=roles,
             expires_ms=expires_ms,
             version=self.membership.roster.version + 1,
-            revoked=False,
         )
-        self._publish(entry)
-        return entry
 
     def _check_never_revoked(self, member: bytes, signing_key: bytes) -> None:
         if self.membership.roster.is_revoked_key(member) or self.membership.roster.is_revoked_key(signing_key):
@@ -118,7 +134,7 @@ class Authority:
 
     def _member_called(self, who: str) -> RosterEntry:
         """Peer ids first: a machine may call itself by the peer id of another."""
-        members = [entry for entry in self.membership.roster if INVITE not in entry.roles]
+        members = [entry for entry in self.membership.roster if not entry.is_invite]
         found = [entry for entry in members if peer_id(entry.member) == who]
         found = found or [entry for entry in members if entry.name == who]
         acting = [entry for entry in found if not entry.revoked]
@@ -138,7 +154,10 @@ class Authority:
         self.membership.save()
 
     def _free_name(self, name: str) -> str:
-        taken = {entry.name for entry in self.membership.roster if not entry.revoked}
+        """An open invite holds its name for the one machine that it lets in."""
+        if not valid_name(name):
+            raise ConfigError(f"name {name!r} is not allowed: {NAME_RULE}")
+        taken = {entry.name for entry in self.membership.roster if not entry.revoked and entry.uses == 1}
         number = 2
         free = name
         while free in taken:
@@ -154,49 +173,108 @@ class Authority:
         raw = sign_entry(self.keys.signing, self.member, self.fleet, entry)
         self.membership.roster.merge(raw, self._clock.now_ms())
 
-    def invite(self, addresses: tuple[str, ...], tls_pin: bytes, life_ms: int, link: str, name: str = "") -> Invite:
-        """A one-use way in. `name`, where given, is what the machine will be called whatever it says itself."""
+    def invite(
+        self,
+        addresses: tuple[str, ...],
+        tls_pin: bytes,
+        life_ms: int,
+        link: str,
+        name: str = "",
+        *,
+        roles: tuple[str, ...] = (AGENT,),
+        uses: int = 1,
+    ) -> Invite:
+        """A way in for `uses` machines. `name`, where given, is what they are called whatever they say themselves."""
         now_ms = self._clock.now_ms()
-        open_invites = sum(INVITE in entry.roles and entry.active(now_ms) for entry in self.membership.roster)
+        open_invites = len(self.open_invites())
         if open_invites >= _MAX_OPEN_INVITES:
             raise QuotaError(f"{open_invites} invites are open, limit {_MAX_OPEN_INVITES}; they expire by themselves")
         if name and not valid_name(name):
             raise ConfigError(f"name {name!r} is not allowed: {NAME_RULE}")
+        if not 1 <= uses <= MAX_USES:
+            raise ConfigError(f"uses: {uses}, allowed are 1 to {MAX_USES}")
+        if roles not in _GIVEN_ROLES:
+            allowed = ", ".join("+".join(one) for one in _GIVEN_ROLES)
+            raise ConfigError(f"roles: {'+'.join(roles)}, allowed are {allowed}")
         key = PrivateKey.generate()
-        expires_ms = now_ms + life_ms
-        label = name or f"invite-{key.public.hex()[:12]}"
-        roles = (INVITE, AGENT) if name else (INVITE,)
-        self.admit(key.public, key.public, label, roles, expires_ms)
-        return Invite(self.fleet, self.membership.trust.root, key, addresses, tls_pin, expires_ms, link)
+        label = name or _label(key.public)
+        invite = self._entry(key.public, key.public, self._free_name(label), (INVITE, *roles), now_ms + life_ms)
+        self._publish(replace(invite, uses=uses))
+        return Invite(self.fleet, self.membership.trust.root, key, addresses, tls_pin, now_ms + life_ms, link, roles)
+
+    def open_invites(self) -> list[RosterEntry]:
+        """Those that still let somebody in, soonest to expire first."""
+        roster, now_ms = self.membership.roster, self._clock.now_ms()
+        found = [entry for entry in roster if entry.is_invite and entry.active(now_ms) and self.uses_left(entry)]
+        return sorted(found, key=lambda entry: entry.expires_ms)
+
+    def uses_left(self, invite: RosterEntry) -> int:
+        """How many machines it still lets in, were it neither expired nor withdrawn."""
+        return max(0, invite.uses - len(self.membership.roster.came_by(invite.member)))
+
+    def withdraw(self, which: str) -> RosterEntry:
+        """Make an open invite useless; `which` is its name in the list, or the token itself. Who came by it stays."""
+        key = decode_token(which).key.public if which.startswith(TOKEN_PREFIX) else b""
+        found = [entry for entry in self.open_invites() if entry.name == which or entry.member == key]
+        if not found:
+            raise ConfigError(f"no open invite is called {which[:140]!r}: peerwatch invites")
+        gone = replace(found[0], version=self.membership.roster.version + 1, revoked=True)
+        self._publish(gone)
+        return gone
 
     def enrol(self, raw: bytes) -> RosterEntry:
-        """Let the machine in that sent this request, and spend its invite. Raises SignatureError with the reason."""
+        """Let the machine in that sent this request: one use of its invite. Raises SignatureError with the reason."""
         enrolment = open_enrolment(raw)
         if enrolment.fleet != self.fleet:
             raise SignatureError(f"enrolment is for fleet {enrolment.fleet.hex()}, this is {self.fleet.hex()}")
         invite = self.membership.roster.get(enrolment.invite)
-        if invite is None or INVITE not in invite.roles:
+        if invite is None or not invite.is_invite:
             raise SignatureError("this invite is unknown here; ask for a new one: peerwatch invite")
-        if invite.revoked:
-            return self._enrolled_before(enrolment)
+        known = self._enrolled_before(enrolment, invite)
+        if known is not None:
+            return known
+        if invite.revoked or not self.uses_left(invite):
+            raise SignatureError("this invite has been used or withdrawn; ask for a new one: peerwatch invite")
         if not invite.active(self._clock.now_ms()):
             raise SignatureError("this invite has expired; ask for a new one: peerwatch invite")
-        self._check_never_revoked(enrolment.member, enrolment.signing_key)  # before a use is lost
-        self._spend(invite)
-        name = invite.name if AGENT in invite.roles else enrolment.name
-        return self.admit(enrolment.member, enrolment.signing_key, name, (AGENT,))
+        return self._let_in(enrolment, invite)
 
-    def _enrolled_before(self, enrolment: Enrolment) -> RosterEntry:
-        """The answer got lost and the same machine asks again: it gets the same answer; anybody else is refused."""
+    def _enrolled_before(self, enrolment: Enrolment, invite: RosterEntry) -> RosterEntry | None:
+        """The answer got lost and the same machine asks again: it gets the same answer, and no use is counted."""
         entry = self.membership.roster.get(enrolment.member)
-        if entry is None or entry.signing_key != enrolment.signing_key or entry.revoked:
-            raise SignatureError("this invite has been used; ask for a new one: peerwatch invite")
-        return entry
+        if entry is None or entry.revoked or entry.signing_key != enrolment.signing_key:
+            return None
+        before_they_were_noted = not entry.invites and invite.revoked
+        return entry if invite.member in entry.invites or before_they_were_noted else None
 
-    def _spend(self, invite: RosterEntry) -> None:
-        version = self.membership.roster.version + 1
-        self._publish(
-            RosterEntry(
-                invite.member, invite.signing_key, invite.name, invite.roles, invite.expires_ms, version, revoked=True
-            )
-        )
+    def _let_in(self, enrolment: Enrolment, invite: RosterEntry) -> RosterEntry:
+        """Sign the member in and, after the last use, the invite out: on disk together."""
+        self._check_never_revoked(enrolment.member, enrolment.signing_key)  # before a use is lost
+        known = self.membership.roster.get(enrolment.member)
+        invites = (*(known.invites if known is not None else ()), invite.member)
+        if len(invites) > MAX_INVITES:
+            raise QuotaError(f"this machine has joined by {MAX_INVITES} invites, the limit: revoke it and use new keys")
+        is_last = self.uses_left(invite) == 1
+        if is_last:  # first, so that the name that it held is free
+            self._sign(replace(invite, version=self.membership.roster.version + 1, revoked=True))
+        name = invite.name if invite.name != _label(invite.member) else enrolment.name
+        roles = tuple(role for role in invite.roles if role != INVITE) or (AGENT,)
+        entry = self._entry(enrolment.member, enrolment.signing_key, name, roles)
+        self._publish(replace(entry, invites=invites))
+        return replace(entry, invites=invites)
+
+    def settle_invites(self) -> None:
+        """Revoke who came by an invite that was used too often: on two hubs at once, which heard of it later.
+
+        Every hub picks the same ones: the first by version and member stay.
+        """
+        roster = self.membership.roster
+        for invite in [entry for entry in roster if entry.is_invite]:
+            for entry in roster.came_by(invite.member)[invite.uses :]:
+                if not entry.revoked:
+                    self._publish(replace(entry, version=roster.version + 1, revoked=True))
+
+
+def _label(invite: bytes) -> str:
+    """What an invite without a name is called: as its key is random, nobody can ask for this name beforehand."""
+    return f"invite-{invite.hex()[:12]}"

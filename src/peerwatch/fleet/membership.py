@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peerwatch.errors import ConfigError, DecodeError, SignatureError
 from peerwatch.fleet.files import read_private, write_private
-from peerwatch.fleet.roster import HUB, Roster
+from peerwatch.fleet.roster import Roster
 from peerwatch.fleet.trust import Trust, fleet_id
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import Verifier
@@ -69,7 +69,7 @@ class Membership:
 
     def welcome(self, member: bytes) -> bytes:
         """What a member needs: the authorities, the hubs and its own entry; not who else there is."""
-        wanted = [entry.member for entry in self.roster if HUB in entry.roles or entry.member == member]
+        wanted = [entry.member for entry in self.roster if entry.is_hub or entry.member == member]
         return pb.Membership(
             roster=[self.roster.raw(one) for one in wanted],
             certificates=self.trust.certificates,

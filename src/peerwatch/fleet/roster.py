@@ -13,6 +13,9 @@ from peerwatch.wire.identity import KEY_BYTES, PrivateKey
 from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message, split_message
 
 MAX_MEMBERS = 100_000  # thirty times the largest fleet that is planned for; an entry costs about 1 KB
+MAX_INVITES = 16  # by which one machine came; it comes by one, and by another when it joins again
+MAX_ADDRESSES = 16
+_MAX_ADDRESS_CHARS = 256
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 NAME_RULE = "1 to 128 letters, digits, dots, dashes or underscores, with a letter or digit at both ends"
 
@@ -29,7 +32,11 @@ def valid_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
-    """A member: `member` is its peer key, `signing_key` signs its batches. `expires_ms` 0 means never."""
+    """A member: `member` is its peer key, `signing_key` signs its batches. `expires_ms` 0 means never.
+
+    An open invite is a member too, with the role `invite` beside those that it gives; it lets `uses` machines in, and
+    these say in `invites` by which ones they came. `addresses` and `tls_pin` are where other hubs reach a hub.
+    """
 
     member: bytes
     signing_key: bytes
@@ -38,6 +45,25 @@ class RosterEntry:
     expires_ms: int
     version: int
     revoked: bool
+    uses: int = 1
+    invites: tuple[bytes, ...] = ()
+    addresses: tuple[str, ...] = ()
+    tls_pin: bytes = b""
+
+    @property
+    def is_invite(self) -> bool:
+        """Whether it is an invite, open or not, and no machine."""
+        return INVITE in self.roles
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is a hub: an invite for one is none."""
+        return HUB in self.roles and not self.is_invite
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it reports: an invite for an agent does not."""
+        return AGENT in self.roles and not self.is_invite
 
     def active(self, now_ms: int) -> bool:
         """Whether it is neither revoked nor expired; whether the member may act is `Roster.may_act`."""
@@ -56,6 +82,10 @@ def sign_entry(key: PrivateKey, signer: bytes, fleet: bytes, entry: RosterEntry)
         version=entry.version,
         revoked=entry.revoked,
         signer=signer,
+        uses=entry.uses if entry.uses > 1 else 0,
+        invites=entry.invites,
+        addresses=entry.addresses,
+        tls_pin=entry.tls_pin,
     ).SerializeToString()
     return sign_message(key, Domain.ROSTER_ENTRY, payload)
 
@@ -90,6 +120,7 @@ class Roster:
         self._entries: dict[bytes, tuple[RosterEntry, bytes]] = {}
         self._members_of: dict[str, set[bytes]] = {}
         self._revoked_keys: set[bytes] = set()
+        self._came_by: dict[bytes, set[bytes]] = {}
         self.version = 0
 
     def __len__(self) -> int:
@@ -109,6 +140,11 @@ class Roster:
             return False
         barred = self._revoked_keys
         return not barred or not (entry.member in barred or entry.signing_key in barred)
+
+    def came_by(self, invite: bytes) -> list[RosterEntry]:
+        """Every machine that this invite let in, those that were revoked since included, in the order of versions."""
+        found = [self._entries[member][0] for member in self._came_by.get(invite, ())]
+        return sorted(found, key=lambda entry: (entry.version, entry.member))
 
     def is_revoked_key(self, key: bytes) -> bool:
         """Whether it was a key of somebody who was revoked, or of an invite that is spent."""
@@ -149,6 +185,8 @@ class Roster:
         known = self.get(entry.member)
         if known is not None and known.name != entry.name:
             self._members_of[known.name].discard(entry.member)
+        for invite in entry.invites:
+            self._came_by.setdefault(invite, set()).add(entry.member)
         if entry.revoked:
             self._revoked_keys |= {entry.member, entry.signing_key}
         self._members_of.setdefault(entry.name, set()).add(entry.member)
@@ -173,6 +211,13 @@ def _checked(message: pb.RosterEntry) -> RosterEntry:
         raise DecodeError(f"roster name {message.name[:140]!r} is not allowed: {NAME_RULE}")
     if not message.roles or not _ROLES.issuperset(message.roles):
         raise DecodeError(f"roster roles {list(message.roles)[:8]} are not among {sorted(_ROLES)}")
+    if len(message.invites) > MAX_INVITES or any(len(one) != KEY_BYTES for one in message.invites):
+        raise DecodeError(f"roster entry that names {len(message.invites)} invites, limit {MAX_INVITES}, 32 bytes each")
+    addresses = tuple(message.addresses)
+    if len(addresses) > MAX_ADDRESSES or any(len(one) > _MAX_ADDRESS_CHARS for one in addresses):
+        raise DecodeError(
+            f"roster entry of {len(addresses)} addresses, limits {MAX_ADDRESSES} and {_MAX_ADDRESS_CHARS}"
+        )
     return RosterEntry(
         member=message.member,
         signing_key=message.signing_key,
@@ -181,4 +226,8 @@ def _checked(message: pb.RosterEntry) -> RosterEntry:
         expires_ms=message.expires_ms,
         version=message.version,
         revoked=message.revoked,
+        uses=max(1, message.uses),
+        invites=tuple(message.invites),
+        addresses=addresses,
+        tls_pin=message.tls_pin,
     )
