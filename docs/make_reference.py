@@ -48,6 +48,7 @@ ENDPOINTS = {
     "/-/ready": "As Prometheus: 200 or 503.",
     "/api/v1/push": "Signed batches in; the answer holds signed acks.",
     "/api/v1/enrol": "A machine joins with its invite.",
+    "/api/v1/roster": "What one hub asks of another: who belongs, as far as only one of them knows.",
     "/api/v1/membership": "The hubs and their certificates, signed by the fleet's root.",
     "/api/v1/agents": "Who reports, since when, how far behind; `revoked=1` adds those that were revoked.",
     "/api/v1/agents/{name}/metrics": "An agent's newest samples as text, as its own `/metrics` has them; "

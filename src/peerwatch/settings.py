@@ -30,6 +30,7 @@ from peerwatch.store.config import StoreConfig
 
 _FILE = "peerwatch.toml"
 _PREFIX = "PEERWATCH_"
+_MOST_SYNC_S = 20  # a revocation reaches every hub within 30 s
 _P2P_PREFIX = "P2P_"
 _NOT_SETTINGS = ("PEERWATCH_CI", "PEERWATCH_CONFIG", "PEERWATCH_TOKEN")  # read elsewhere: tests, --config, --token
 _P2P = {"P2P_METRICS_PORT": "agent_http.port", "P2P_DATA_DIR": "data", "P2P_LOG_LEVEL": "log.level"}
@@ -62,6 +63,11 @@ class HubConfig:
     tls_key: str = ""  # PEM; goes with tls_cert
     addresses: tuple[str, ...] = ()  # what invites name, as https://host:port; empty: found from `listen`
     drain_s: float = 3.0  # how long a stopping hub lets requests finish
+    sync_interval_s: float = 5.0  # how often it compares its roster with the other hubs'; changes here are told at once
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.sync_interval_s <= _MOST_SYNC_S:
+            raise ConfigError(f"hub.sync_interval_s: {self.sync_interval_s}, must be from 0.1 to {_MOST_SYNC_S}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def test_the_connection_of_a_revoked_member_is_closed(hub: Hub) -> None:
     agent = hub.agent()
     hub.authority.revoke("web-1")
     request = agent.request(agent.seal())
-    endpoint = PushEndpoint(hub.collector, hub.authority, 1 << 20)
+    endpoint = PushEndpoint(hub.collector, hub.authority, hub.clock, 1 << 20)
     told: list[tuple[int, bytes]] = []
     sent: list[dict[str, object]] = []
 

@@ -82,7 +82,7 @@ def test_open_invites_are_listed_and_withdrawn(processes: Processes) -> None:
     assert processes.run("invite", "--revoke", other, "--data", data).stdout.startswith("withdrawn: invite-")
     assert json.loads(processes.run("invites", "--json", "--data", data).stdout) == []
     late = processes.run("join", made["token"], "--no-run", "--data", str(processes.folder / "b"))
-    assert late.returncode == 2 and "used or withdrawn" in late.stderr
+    assert late.returncode == 2 and "was withdrawn" in late.stderr
     for wrong in (("--revoke", "rack"), ("--uses", "0"), ("--roles", "king"), ("--link", "p2p")):
         assert processes.run("invite", *wrong, "--data", data).returncode == 2
 

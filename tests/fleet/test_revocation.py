@@ -10,7 +10,7 @@ from peerwatch.errors import ConfigError, SignatureError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.keys import MemberKeys, load_key
 from peerwatch.fleet.membership import Membership
-from peerwatch.fleet.roster import AGENT, HUB, RosterEntry, sign_entry, signer_of
+from peerwatch.fleet.roster import AGENT, HUB, INVITE, RosterEntry, sign_entry, signer_of
 from peerwatch.fleet.trust import HubCertificate, certify_hub
 from peerwatch.wire.identity import PrivateKey, peer_id
 from tests.fleet.test_membership import NOW, Clock, _invite, _request
@@ -104,13 +104,15 @@ def _second_hub(hub: Authority, root: PrivateKey) -> MemberKeys:
 
 
 def test_a_revoked_hub_signs_nothing_any_more(hub: Authority, tmp_path: Path) -> None:
-    """Neither members nor acks; the members that it let in are signed for by the hub that revoked it."""
+    """Neither members nor acks; its invites are void, the members that it let in are signed for by who revoked it."""
     second = _second_hub(hub, load_key(tmp_path / "hub/root.key"))
     let_in = RosterEntry(b"m" * 32, b"k" * 32, "web-9", (AGENT,), 0, 50, False)
     raw = sign_entry(second.signing, second.peer.public, hub.fleet, let_in)
     hub.membership.roster.merge(raw, NOW)
+    invite = RosterEntry(b"i" * 32, b"i" * 32, "way-in", (INVITE, HUB), NOW * 2, 51, False)
+    hub.membership.roster.merge(sign_entry(second.signing, second.peer.public, hub.fleet, invite), NOW)
     hub.revoke("hub-2")
-    assert _acts(hub.membership, let_in)
+    assert _acts(hub.membership, let_in) and hub.open_invites() == []
     assert signer_of(hub.membership.roster.raw(let_in.member)) == hub.member
     bogus = RosterEntry(b"n" * 32, b"l" * 32, "x", (AGENT,), 0, 99, False)
     late = sign_entry(second.signing, second.peer.public, hub.fleet, bogus)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,13 +36,10 @@ class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FleetAdmin:
-    """`roster_changed` is called after every change; `addresses` and `tls_pin` go into invites."""
+    """`addresses` and `tls_pin` are this hub's and go into invites."""
 
-    def __init__(
-        self, authority: Authority, roster_changed: Callable[[], None], addresses: tuple[str, ...], tls_pin: bytes
-    ) -> None:
+    def __init__(self, authority: Authority, addresses: tuple[str, ...], tls_pin: bytes) -> None:
         self._authority = authority
-        self._roster_changed = roster_changed
         self._addresses = addresses
         self._tls_pin = tls_pin
 
@@ -86,7 +81,6 @@ class FleetAdmin:
     async def _revoke(self, request: Request) -> Response:
         asked = await read_body(request, RevokeRequest)
         entry = self._authority.withdraw(asked.who) if asked.invite else self._authority.revoke(asked.who)
-        self._roster_changed()
         return json_answer(_described(entry))
 
 

@@ -19,8 +19,12 @@ from peerwatch.cli.fleet_admin import FleetAdmin
 from peerwatch.collector.collector import Collector, statuses_as_rows
 from peerwatch.collector.push_http import ENROL_PATH, PUSH_PATH, PushEndpoint
 from peerwatch.fleet.authority import Authority
+from peerwatch.fleet.exchange import ROSTER_PATH
+from peerwatch.model import Clock
 from peerwatch.serve.gate import App, AsgiScope, Receive, Send
 from peerwatch.telemetry import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+_PUSH_PATHS = (PUSH_PATH, ENROL_PATH, ROSTER_PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class HubParts:
 
     collector: Collector
     authority: Authority
+    clock: Clock
     registry: CollectorRegistry
     readiness: Callable[[], Readiness]
     snapshot: Callable[[str], None]
@@ -59,7 +64,7 @@ class HubApp:
     def __init__(self, parts: HubParts) -> None:
         self._parts = parts
         self._started_s = time.monotonic()
-        self._push = PushEndpoint(parts.collector, parts.authority, parts.max_request_bytes)
+        self._push = PushEndpoint(parts.collector, parts.authority, parts.clock, parts.max_request_bytes)
         routes: list[BaseRoute] = [
             Route("/metrics", self._metrics),
             Route("/health/live", self._live),
@@ -69,17 +74,17 @@ class HubApp:
             Route("/api/v1/agents", self._agents),
             Route("/api/v1/membership", self._membership),
             Route("/api/v1/admin/snapshot", refusing(self._snapshot), methods=["POST"]),
-            *FleetAdmin(parts.authority, parts.collector.roster_changed, parts.addresses, parts.tls_pin).routes(),
+            *FleetAdmin(parts.authority, parts.addresses, parts.tls_pin).routes(),
             *parts.routes,
         ]
         self._rest: App = Starlette(routes=routes)
         self.fast = self._push.fast()
         """What a server's fast lane may answer."""
-        self.routes = [(PUSH_PATH, ["POST"]), (ENROL_PATH, ["POST"]), *_paths(routes)]
+        self.routes = [*((path, ["POST"]) for path in _PUSH_PATHS), *_paths(routes)]
         """(path, methods) of everything that is served."""
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in (PUSH_PATH, ENROL_PATH):
+        if scope["type"] == "http" and scope["path"] in _PUSH_PATHS:
             await self._push(scope, receive, send)
         else:
             await self._rest(scope, receive, send)

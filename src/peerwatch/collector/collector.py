@@ -38,6 +38,7 @@ _log = get_logger("collector")
 _TURN_BYTES = 128 << 10  # after so much of one request others get their turn: some 5 ms of work
 _MAX_SCHEMA_ROWS = 1_000_000  # over all senders; equal hosts share a schema
 _MAX_BASELINE_ROWS = 4_000_000  # 36 MB; a baseline that was forgotten is asked for again
+_PRESENCE_GAP_S = 0.5  # between two rounds of `up`, however often the roster changes: a thousand may join at once
 _LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 
 
@@ -341,6 +342,7 @@ class Collector:
                 await self._committer.commit(RowsEntry((part,)), matrix.values.nbytes)
             except (StoreError, QuotaError) as error:
                 _log.warning("presence not written", error=str(error))
+            await anyio.sleep(min(_PRESENCE_GAP_S, self._config.presence_interval_ms / 1000))
 
 
 def _result(draft: ReplyDraft) -> PushResult:

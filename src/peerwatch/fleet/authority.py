@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from peerwatch.errors import ConfigError, QuotaError, SignatureError
 from peerwatch.fleet.invite import TOKEN_PREFIX, Enrolment, Invite, decode_token, open_enrolment
-from peerwatch.fleet.keys import MemberKeys, load_key, load_or_create_key, load_or_create_keys
+from peerwatch.fleet.keys import MemberKeys, load_or_create_key, load_or_create_keys
 from peerwatch.fleet.membership import Membership, new_membership
+from peerwatch.fleet.root import ROOT_FILE, Root
 from peerwatch.fleet.roster import (
     AGENT,
     HUB,
     INVITE,
+    MAX_ADDRESSES,
     MAX_INVITES,
     NAME_RULE,
     RosterEntry,
@@ -20,10 +23,11 @@ from peerwatch.fleet.roster import (
     signer_of,
     valid_name,
 )
-from peerwatch.fleet.trust import HUB_CERTIFICATE_LIFE_MS, HubCertificate, certify_hub
+from peerwatch.fleet.trust import HUB_CERTIFICATE_LIFE_MS
 from peerwatch.model import Clock
 from peerwatch.wire.identity import PrivateKey, peer_id
 
+_MAX_STEM = 119  # of a name, where a dash and 8 digits follow
 MAX_USES = 1_000  # of one invite: a rack, an autoscaling group; a token that lets in more is a key under the mat
 _GIVEN_ROLES = ((AGENT,), (HUB,), (HUB, AGENT))
 _MAX_OPEN_INVITES = 1_000  # an invite lives a day; a thousand open ones are a script gone wrong
@@ -32,9 +36,12 @@ _MAX_OPEN_INVITES = 1_000  # an invite lives a day; a thousand open ones are a s
 class Authority:
     """Signs roster entries with the hub's key. One owner: the hub's event loop; every change is on disk on return."""
 
-    def __init__(self, membership: Membership, keys: MemberKeys, clock: Clock) -> None:
+    def __init__(self, membership: Membership, keys: MemberKeys, clock: Clock, folder: Path) -> None:
         self.membership = membership
         self.keys = keys
+        self.root = Root(folder, membership)
+        self.on_change: Callable[[], None] = lambda: None
+        """Called whenever the membership has changed, in the thread of the change. Set by the hub."""
         self._clock = clock
 
     @property
@@ -53,38 +60,40 @@ class Authority:
         keys = load_or_create_keys(folder)
         path = folder / "membership.bin"
         try:
-            authority = cls(Membership.load(path, clock.now_ms()), keys, clock)
+            authority = cls(Membership.load(path, clock.now_ms()), keys, clock, folder)
         except FileNotFoundError:
-            root = load_or_create_key(folder / "root.key")
-            authority = cls(new_membership(path, root.public), keys, clock)
-        authority._certify(folder / "root.key")
+            root = load_or_create_key(folder / ROOT_FILE)
+            authority = cls(new_membership(path, root.public), keys, clock, folder)
+        authority._certify(name, roles)
         known = authority.membership.roster.get(authority.member)
         if known is None or known.roles != roles:
             authority.admit(authority.member, keys.signing.public, name, roles)
         return authority
 
-    def _certify(self, root_path: Path) -> None:
+    def _certify(self, name: str, roles: tuple[str, ...]) -> None:
         """Hold a certificate with more than half its life left, or say who must renew it."""
-        now_ms = self._clock.now_ms()
-        trust = self.membership.trust
+        now_ms, trust = self._clock.now_ms(), self.membership.trust
         if trust.certificate_expiry_ms(self.member) - now_ms > HUB_CERTIFICATE_LIFE_MS // 2:
             return
-        try:
-            root = load_key(root_path)
-        except FileNotFoundError:
-            trust.hub_verifier(self.member, now_ms)  # past half its life but valid: goes on without the root
+        root = self.root.key()
+        if root is None:
+            self._check_certified()  # past half its life but valid: goes on without the root
             return
-        if root.public != trust.root:
-            raise ConfigError(f"{root_path} is not the root key of this fleet")
-        certificate = HubCertificate(
-            hub=self.member,
-            signing_key=self.keys.signing.public,
-            not_before_ms=now_ms - 86_400_000,  # members whose clock is a day slow believe it too
-            expires_ms=now_ms + HUB_CERTIFICATE_LIFE_MS,
-            serial=now_ms,
-        )
-        trust.add_certificate(certify_hub(root, self.fleet, certificate), now_ms)
+        me = RosterEntry(self.member, self.keys.signing.public, name, roles, 0, 0, revoked=False)
+        self.root.certify(me, root, now_ms)
         self.membership.save()
+
+    def _check_certified(self) -> None:
+        try:
+            self.membership.trust.hub_verifier(self.member, self._clock.now_ms())
+        except SignatureError as error:
+            me = peer_id(self.member)
+            raise SignatureError(f"{error}; on the hub that has the root key: peerwatch root certify {me}") from error
+
+    def renew_certificates(self) -> None:
+        """Renew every hub's certificate that is past half its life, where the root key is here."""
+        if self.root.renew(self._clock.now_ms()):
+            self._save()
 
     def admit(
         self, member: bytes, signing_key: bytes, name: str, roles: tuple[str, ...], expires_ms: int = 0
@@ -128,8 +137,9 @@ class Authority:
             raise ConfigError(f"{entry.name} is this hub, which cannot revoke itself; ask another hub of the fleet")
         if not entry.revoked:
             entry = replace(entry, version=self.membership.roster.version + 1, revoked=True)
-            self._publish(entry)
-            self.take_over_from_revoked()
+            self._sign(entry)
+            self._take_over_from_revoked()
+            self._save()
         return entry
 
     def _member_called(self, who: str) -> RosterEntry:
@@ -145,13 +155,56 @@ class Authority:
             raise ConfigError(f"no member has the name or peer id {who[:140]!r}: peerwatch agents --all")
         return acting[0] if acting else found[-1]
 
-    def take_over_from_revoked(self) -> None:
-        """Sign again what hubs have signed that are revoked by now, so that every hub can believe it."""
+    def settle(self) -> None:
+        """Put in order what hubs that did not know of each other have decided, after theirs was merged; on disk then.
+
+        Every hub decides alike, so that they agree in the end without asking who was first.
+        """
+        self.membership.roster.forget_invites(self._clock.now_ms())
+        if self.is_revoked:  # nobody would believe it
+            self._save()
+            return
+        self._take_over_from_revoked()
+        self._settle_invites()
+        self._settle_names()
+        self._save()
+
+    def absorb(self, raw: bytes) -> None:
+        """Take in a membership that another hub hands out. Raises PeerError, what was believed before it kept."""
+        before = self.membership.export()
+        self.membership.absorb(raw, self._clock.now_ms())
+        if self.membership.export() != before:
+            self.settle()
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether this hub was put out of its fleet, by another hub."""
+        return self.membership.roster.is_revoked_key(self.member)
+
+    def announce(self, addresses: tuple[str, ...], tls_pin: bytes) -> None:
+        """Say in this hub's own entry where other hubs reach it."""
+        known = self.membership.roster.get(self.member)
+        if known is None or self.is_revoked or (known.addresses, known.tls_pin) == (addresses[:MAX_ADDRESSES], tls_pin):
+            return
+        version = self.membership.roster.version + 1
+        self._publish(replace(known, version=version, addresses=addresses[:MAX_ADDRESSES], tls_pin=tls_pin))
+
+    def others(self) -> list[RosterEntry]:
+        """The other hubs of the fleet that say where they are."""
+        roster, now_ms = self.membership.roster, self._clock.now_ms()
+        hubs = [entry for entry in roster if entry.is_hub and entry.member != self.member and entry.addresses]
+        return [entry for entry in hubs if roster.may_act(entry, now_ms)]
+
+    def _take_over_from_revoked(self) -> None:
+        """Sign again what hubs have signed that are revoked by now, so that every hub can believe it.
+
+        Their invites are revoked: nobody should come in by what a hub gave out that is not trusted any more.
+        """
         roster = self.membership.roster
         for entry in list(roster):
             if not roster.is_revoked_key(entry.member) and roster.is_revoked_key(signer_of(roster.raw(entry.member))):
-                self._sign(replace(entry, version=roster.version + 1))
-        self.membership.save()
+                revoked = entry.revoked or entry.is_invite
+                self._sign(replace(entry, version=roster.version + 1, revoked=revoked))
 
     def _free_name(self, name: str) -> str:
         """An open invite holds its name for the one machine that it lets in."""
@@ -167,7 +220,11 @@ class Authority:
 
     def _publish(self, entry: RosterEntry) -> None:
         self._sign(entry)
+        self._save()
+
+    def _save(self) -> None:
         self.membership.save()
+        self.on_change()
 
     def _sign(self, entry: RosterEntry) -> None:
         raw = sign_entry(self.keys.signing, self.member, self.fleet, entry)
@@ -234,7 +291,8 @@ class Authority:
         if known is not None:
             return known
         if invite.revoked or not self.uses_left(invite):
-            raise SignatureError("this invite has been used or withdrawn; ask for a new one: peerwatch invite")
+            gone = "was withdrawn" if self.uses_left(invite) else "has been used"
+            raise SignatureError(f"this invite {gone}; ask for a new one: peerwatch invite")
         if not invite.active(self._clock.now_ms()):
             raise SignatureError("this invite has expired; ask for a new one: peerwatch invite")
         return self._let_in(enrolment, invite)
@@ -254,16 +312,40 @@ class Authority:
         invites = (*(known.invites if known is not None else ()), invite.member)
         if len(invites) > MAX_INVITES:
             raise QuotaError(f"this machine has joined by {MAX_INVITES} invites, the limit: revoke it and use new keys")
+        is_ours = signer_of(self.membership.roster.raw(invite.member)) == self.member
         is_last = self.uses_left(invite) == 1
         if is_last:  # first, so that the name that it held is free
             self._sign(replace(invite, version=self.membership.roster.version + 1, revoked=True))
         name = invite.name if invite.name != _label(invite.member) else enrolment.name
         roles = tuple(role for role in invite.roles if role != INVITE) or (AGENT,)
-        entry = self._entry(enrolment.member, enrolment.signing_key, name, roles)
-        self._publish(replace(entry, invites=invites))
-        return replace(entry, invites=invites)
+        entry = replace(self._entry(enrolment.member, enrolment.signing_key, name, roles), invites=invites)
+        self._sign(entry)
+        if entry.is_hub and is_ours:
+            self._certify_invited(entry)
+        self._save()
+        return entry
 
-    def settle_invites(self) -> None:
+    def _certify_invited(self, hub: RosterEntry) -> None:
+        """Only for an invite of this hub's own: else any hub could have others certified by the root that lies here."""
+        root = self.root.key()
+        if root is not None:
+            self.root.certify(hub, root, self._clock.now_ms())
+
+    def _settle_names(self) -> None:
+        """Two hubs may have given one name to two machines: the later one gets some of its key added."""
+        roster, now_ms = self.membership.roster, self._clock.now_ms()
+        acting = sorted(
+            (entry for entry in roster if not entry.is_invite and roster.may_act(entry, now_ms)),
+            key=lambda entry: (entry.version, entry.member),
+        )
+        taken: set[str] = set()
+        for entry in acting:
+            if entry.name in taken:
+                name = f"{entry.name[:_MAX_STEM]}-{entry.member.hex()[:8]}"
+                self._sign(replace(entry, name=name, version=roster.version + 1))
+            taken.add(entry.name)
+
+    def _settle_invites(self) -> None:
         """Revoke who came by an invite that was used too often: on two hubs at once, which heard of it later.
 
         Every hub picks the same ones: the first by version and member stay.
@@ -272,7 +354,7 @@ class Authority:
         for invite in [entry for entry in roster if entry.is_invite]:
             for entry in roster.came_by(invite.member)[invite.uses :]:
                 if not entry.revoked:
-                    self._publish(replace(entry, version=roster.version + 1, revoked=True))
+                    self._sign(replace(entry, version=roster.version + 1, revoked=True))
 
 
 def _label(invite: bytes) -> str:

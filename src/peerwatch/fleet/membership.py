@@ -82,10 +82,7 @@ class Membership:
     def absorb(self, raw: bytes, now_ms: int) -> None:
         """Take in what a hub sent: every piece is verified by its own signature. Raises PeerError, changes kept."""
         message = parse_message(pb.Membership, raw)
-        for rotation in message.rotations[len(self.trust.rotations) :]:
-            self.trust.add_rotation(rotation)
-        for certificate in message.certificates:
-            self.trust.add_certificate(certificate, now_ms)
+        self.trust.learn(message.rotations, message.certificates, now_ms)
         for entry in message.roster:
             self.roster.merge(entry, now_ms)
 

@@ -13,6 +13,7 @@ from peerwatch.wire.identity import KEY_BYTES, PrivateKey
 from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message, split_message
 
 MAX_MEMBERS = 100_000  # thirty times the largest fleet that is planned for; an entry costs about 1 KB
+_REMEMBERED_MS = 30 * 86_400_000  # how long an invite is kept after its time, for those who ask again
 MAX_INVITES = 16  # by which one machine came; it comes by one, and by another when it joins again
 MAX_ADDRESSES = 16
 _MAX_ADDRESS_CHARS = 256
@@ -107,6 +108,10 @@ def _replaces(new: RosterEntry, raw: bytes, old: RosterEntry, old_raw: bytes) ->
     return supersedes(new, old)
 
 
+def _is_forgotten(entry: RosterEntry, now_ms: int) -> bool:
+    return entry.is_invite and 0 < entry.expires_ms < now_ms - _REMEMBERED_MS
+
+
 def signer_of(raw: bytes) -> bytes:
     """The member id of the hub that signed an entry of the roster."""
     return parse_message(pb.RosterEntry, split_message(raw)[0]).signer
@@ -158,9 +163,15 @@ class Roster:
         """The signed bytes of a member's entry. Raises KeyError for a stranger."""
         return self._entries[member][1]
 
-    def raw_entries(self) -> list[bytes]:
-        """The signed bytes of every entry, for passing on and for disk."""
-        return [raw for _, raw in self._entries.values()]
+    def raw_entries(self, now_ms: int = 0) -> list[bytes]:
+        """The signed bytes of every entry, for passing on and for disk; of forgotten invites only without a time."""
+        return [raw for entry, raw in self._entries.values() if not _is_forgotten(entry, now_ms)]
+
+    def forget_invites(self, now_ms: int) -> None:
+        """Let go of invites that expired long ago: they would fill the roster in the end, and let nobody in."""
+        for entry in [entry for entry in self if _is_forgotten(entry, now_ms)]:
+            del self._entries[entry.member]
+            self._members_of[entry.name].discard(entry.member)
 
     def merge(self, raw: bytes, now_ms: int) -> RosterEntry | None:
         """Take an entry in; the entry when it changed something, else None.
@@ -169,6 +180,8 @@ class Roster:
         """
         entry = self._open(raw, now_ms)
         known = self._entries.get(entry.member)
+        if _is_forgotten(entry, now_ms):
+            return None
         if known is None and len(self._entries) >= MAX_MEMBERS:
             raise SignatureError(f"roster is full: {MAX_MEMBERS} members")
         if known is not None and not _replaces(entry, raw, *known):

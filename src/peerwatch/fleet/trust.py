@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -72,6 +74,20 @@ class Trust:
             raise SignatureError("root rotation is for another fleet or another root")
         self.root = rotation.new_root
         self.rotations.append(raw)
+        self._certificates.clear()  # the new root certifies the hubs anew; the old one may be in wrong hands
+
+    def learn(self, rotations: Sequence[bytes], certificates: Iterable[bytes], now_ms: int) -> bool:
+        """Take in what a hub handed out; whether anything was new. Raises SignatureError for a broken line of roots.
+
+        A certificate that is not of the present root, or not of now, is left out: hubs hear of a rotation one by one.
+        """
+        before = (len(self.rotations), self.certificates)
+        for rotation in rotations[len(self.rotations) :]:
+            self.add_rotation(rotation)
+        for raw in certificates:
+            with suppress(SignatureError):
+                self.add_certificate(raw, now_ms)
+        return before != (len(self.rotations), self.certificates)
 
     def add_certificate(self, raw: bytes, now_ms: int) -> HubCertificate:
         """Believe a hub certificate. Raises SignatureError unless the root signed it, for this fleet, for now."""

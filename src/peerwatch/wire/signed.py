@@ -25,6 +25,7 @@ class Domain(Enum):
     ROOT_ROTATION = b"peerwatch/root-rotation/1\n"
     ROSTER_ENTRY = b"peerwatch/roster-entry/1\n"
     ENROL = b"peerwatch/enrol/1\n"
+    ROSTER_QUESTION = b"peerwatch/roster-question/1\n"
 
 
 def parse_message(kind: type[M], raw: bytes) -> M:
