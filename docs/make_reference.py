@@ -56,6 +56,7 @@ ENDPOINTS = {
     "/api/v1/sd/targets": "Prometheus `http_sd`: the live agents, at this hub or where they announce their port.",
     "/api/v1/admin/invites": "GET lists the open invites, POST makes one.",
     "/api/v1/admin/revoke": "Put a member out for good, by name or peer id; or withdraw an invite.",
+    "/api/v1/admin/root": "Certify a hub, or replace the root key; where that key is.",
     "/api/v1/admin/snapshot": "Write a consistent copy of the store.",
     "/api/v1/query": "As Prometheus: an instant query.",
     "/api/v1/query_range": "As Prometheus: a range query.",

@@ -35,6 +35,13 @@ class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
     invite: bool = False
 
 
+class RootRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/admin/root`: a hub to certify, or the wish for a new root key."""
+
+    certify: str = ""
+    rotate: bool = False
+
+
 class FleetAdmin:
     """`addresses` and `tls_pin` are this hub's and go into invites."""
 
@@ -48,6 +55,7 @@ class FleetAdmin:
         return [
             Route("/api/v1/admin/invites", refusing(self._invites), methods=["GET", "POST"]),
             Route("/api/v1/admin/revoke", refusing(self._revoke), methods=["POST"]),
+            Route("/api/v1/admin/root", refusing(self._root), methods=["POST"]),
         ]
 
     async def _invites(self, request: Request) -> Response:
@@ -82,6 +90,14 @@ class FleetAdmin:
         asked = await read_body(request, RevokeRequest)
         entry = self._authority.withdraw(asked.who) if asked.invite else self._authority.revoke(asked.who)
         return json_answer(_described(entry))
+
+    async def _root(self, request: Request) -> Response:
+        asked = await read_body(request, RootRequest)
+        if asked.rotate == bool(asked.certify):
+            raise ConfigError("root: either `certify` names a hub, or `rotate` is true")
+        if asked.certify:
+            return json_answer(_described(self._authority.certify(asked.certify)))
+        return json_answer({"root": self._authority.rotate_root().hex()})
 
 
 def _described(entry: RosterEntry) -> dict[str, object]:

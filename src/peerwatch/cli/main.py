@@ -21,6 +21,7 @@ COMMANDS = (
     "invites",
     "join",
     "revoke",
+    "root",
     "agents",
     "query",
     "health",

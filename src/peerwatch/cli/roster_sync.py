@@ -17,7 +17,7 @@ from peerwatch.fleet.membership import Membership
 from peerwatch.fleet.roster import RosterEntry
 from peerwatch.links.https import HttpsConfig, HttpsLink, fetch_pinned
 from peerwatch.model import Clock
-from peerwatch.telemetry import CollectorRegistry, Counter, get_logger
+from peerwatch.telemetry import CollectorRegistry, Counter, Gauge, get_logger
 from peerwatch.wire.identity import peer_id
 
 _log = get_logger("roster")
@@ -52,6 +52,13 @@ class RosterSync:
         self._interval_s = interval_s
         self._others: dict[bytes, _Other] = {}
         self._wake = anyio.Event()
+        expiry = Gauge(
+            "peerwatch_hub_certificate_expiry_timestamp_seconds",
+            "When the root's certificate of this hub ends; without a new one nobody believes its acks then.",
+            registry=registry,
+        )
+        trust = authority.membership.trust
+        expiry.set_function(lambda: trust.certificate_expiry_ms(authority.member) / 1000)
         self._rounds = Counter(
             "peerwatch_roster_exchanges_total", "Exchanges with other hubs, by result.", ["result"], registry=registry
         )

@@ -95,6 +95,24 @@ class Authority:
         if self.root.renew(self._clock.now_ms()):
             self._save()
 
+    def certify(self, who: str) -> RosterEntry:
+        """Certify a hub that has joined. Raises ConfigError where it is no hub, or the root key is not here."""
+        entry = self._member_called(who)
+        if not entry.is_hub or entry.revoked:
+            raise ConfigError(f"{entry.name} is no hub of this fleet; it must join by: peerwatch invite --roles hub")
+        self.root.certify(entry, self.root.needed(), self._clock.now_ms())
+        self._save()
+        return entry
+
+    def rotate_root(self) -> bytes:
+        """Replace the root key; the new one's public half. A new version of the roster makes all members look."""
+        new = self.root.rotate(self._clock.now_ms())
+        me = self.membership.roster.get(self.member)
+        if me is not None:
+            self._sign(replace(me, version=self.membership.roster.version + 1))
+        self._save()
+        return new
+
     def admit(
         self, member: bytes, signing_key: bytes, name: str, roles: tuple[str, ...], expires_ms: int = 0
     ) -> RosterEntry:

@@ -12,6 +12,8 @@ from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import Verifier
 from peerwatch.wire.signed import parse_message
 
+FORMAT = 2  # docs/formats/membership.md; 1 had neither uses of invites nor addresses of hubs
+
 
 class Membership:
     """Trust and roster, and the file that they live in. Owned by the hub's authority or by the agent."""
@@ -32,10 +34,12 @@ class Membership:
         """The membership in `path`. Raises FileNotFoundError when there is none, ConfigError when it is damaged."""
         try:
             message = parse_message(pb.Membership, read_private(path))
+            if message.format > FORMAT:
+                raise DecodeError(f"it has format {message.format}, this version reads up to {FORMAT}")
             membership = cls(path, message.fleet, message.root)
             membership._restore(message, now_ms)
         except (DecodeError, SignatureError) as error:
-            raise ConfigError(f"{path} is damaged: {error}; restore it from a backup, or join again") from error
+            raise ConfigError(f"{path} cannot be used: {error}; restore it from a backup, or join again") from error
         return membership
 
     def _restore(self, message: pb.Membership, now_ms: int) -> None:
@@ -65,6 +69,7 @@ class Membership:
             roster_version=self.roster.version,
             fleet=self.fleet,
             root=self._first_root,
+            format=FORMAT,
         ).SerializeToString()
 
     def welcome(self, member: bytes) -> bytes:
@@ -77,6 +82,7 @@ class Membership:
             roster_version=self.roster.version,
             fleet=self.fleet,
             root=self._first_root,
+            format=FORMAT,
         ).SerializeToString()
 
     def absorb(self, raw: bytes, now_ms: int) -> None:

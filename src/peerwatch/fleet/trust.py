@@ -14,6 +14,7 @@ from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier, peer_id
 from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message
 
 _MAX_HUBS = 256  # a fleet has one to a few; more is somebody filling memory
+MAX_ROTATIONS = 256  # every member keeps the whole line; once a month is twenty years
 HUB_CERTIFICATE_LIFE_MS = 2 * 365 * 86_400_000  # renewed at half life; a root kept offline is needed once a year
 
 
@@ -68,6 +69,8 @@ class Trust:
 
     def add_rotation(self, raw: bytes) -> None:
         """Follow the root to its successor. Raises SignatureError unless the present root signed it."""
+        if len(self.rotations) >= MAX_ROTATIONS:
+            raise SignatureError(f"root was rotated {MAX_ROTATIONS} times, the limit; found a new fleet")
         payload = open_message(raw, Domain.ROOT_ROTATION, Verifier(self.root))
         rotation = parse_message(pb.RootRotation, payload)
         if rotation.fleet != self.fleet or rotation.old_root != self.root or len(rotation.new_root) != KEY_BYTES:

@@ -384,7 +384,7 @@ class EnrolRequest(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., invite_signature: _Optional[bytes] = ..., member_signature: _Optional[bytes] = ..., signing_signature: _Optional[bytes] = ...) -> None: ...
 
 class Membership(_message.Message):
-    __slots__ = ("entry", "roster", "certificates", "rotations", "roster_version", "fleet", "root")
+    __slots__ = ("entry", "roster", "certificates", "rotations", "roster_version", "fleet", "root", "format")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
@@ -392,6 +392,7 @@ class Membership(_message.Message):
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     FLEET_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
     entry: bytes
     roster: _containers.RepeatedScalarFieldContainer[bytes]
     certificates: _containers.RepeatedScalarFieldContainer[bytes]
@@ -399,4 +400,5 @@ class Membership(_message.Message):
     roster_version: int
     fleet: bytes
     root: bytes
-    def __init__(self, entry: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ...) -> None: ...
+    format: int
+    def __init__(self, entry: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., format: _Optional[int] = ...) -> None: ...
