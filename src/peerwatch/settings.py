@@ -23,12 +23,14 @@ from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.ship import ShipConfig
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
+from peerwatch.collector.targets import TargetsConfig
 from peerwatch.errors import ConfigError
 from peerwatch.spool import SpoolConfig
 from peerwatch.store.config import StoreConfig
 
 _FILE = "peerwatch.toml"
 _PREFIX = "PEERWATCH_"
+_MOST_SYNC_S = 20  # a revocation reaches every hub within 30 s
 _P2P_PREFIX = "P2P_"
 _NOT_SETTINGS = ("PEERWATCH_CI", "PEERWATCH_CONFIG", "PEERWATCH_TOKEN")  # read elsewhere: tests, --config, --token
 _P2P = {
@@ -60,6 +62,11 @@ class HubConfig:
     tls_key: str = ""  # PEM; goes with tls_cert
     addresses: tuple[str, ...] = ()  # what invites name, as https://host:port; empty: found from `listen`
     drain_s: float = 3.0  # how long a stopping hub lets requests finish
+    sync_interval_s: float = 5.0  # how often it compares its roster with the other hubs'; changes here are told at once
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.sync_interval_s <= _MOST_SYNC_S:
+            raise ConfigError(f"hub.sync_interval_s: {self.sync_interval_s}, must be from 0.1 to {_MOST_SYNC_S}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class AgentHttpConfig:
     host: str = "127.0.0.1"  # others may read it only when an operator says so
     port: int = 9100  # 0 takes any free one
     enabled: bool = True  # false: nothing listens
+    announce: str = ""  # HOST:PORT at which others reach it, for http_sd; empty: they do not, the hub shows the samples
     credential: str = field(default="", repr=False)  # what others must send as a bearer token; needed off loopback
 
 
@@ -102,6 +110,7 @@ class Settings:
     ship: ShipConfig = field(default_factory=ShipConfig)
     spool: SpoolConfig = field(default_factory=SpoolConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)
+    http_sd: TargetsConfig = field(default_factory=TargetsConfig)
     remote_write: RemoteWriteConfig = field(default_factory=RemoteWriteConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     configured: frozenset[str] = frozenset()

@@ -87,6 +87,8 @@ def test_agents_lists_who_reports(hub: Hub) -> None:
     assert rows[1] == {
         "name": "web-1",
         "peer_id": peer_id(agent.sender),
+        "roles": ("agent",),
+        "revoked": False,
         "up": True,
         "since_ms": EPOCH,
         "last_seen_ms": EPOCH,

@@ -58,8 +58,33 @@ def test_agents_and_invite_speak_json(processes: Processes) -> None:
     assert invited["addresses"] == [url] and invited["token"].startswith("pw1.") and invited["expires_ms"] > 0
     plain = processes.run("invite", "--data", data)
     assert plain.stdout.startswith("pw1.") and plain.stdout.count("\n") == 1, "only the token, so that it can be piped"
+    for refused, word in (("soon", "--expires"), ("31d", "life_s"), ("59s", "life_s")):
+        done = processes.run("invite", "--expires", refused, "--data", data)
+        assert done.returncode == 2 and word in done.stderr, done
     wrong = processes.run("invite", "--expires", "0", "--data", data)
     assert wrong.returncode == 2 and "life_s" in wrong.stderr
+
+
+def test_open_invites_are_listed_and_withdrawn(processes: Processes) -> None:
+    """With what is left of each; a withdrawn token is useless, by its name or by itself."""
+    processes.up()
+    data = str(processes.folder / "hub")
+    flags = ("--name", "rack", "--uses", "3", "--expires", "2h")
+    made = json.loads(processes.run("invite", "--json", *flags, "--data", data).stdout)
+    other = processes.run("invite", "--roles", "hub,agent", "--data", data).stdout.strip()
+    rows = json.loads(processes.run("invites", "--json", "--data", data).stdout)
+    told = [(row["roles"], row["uses_left"], row["uses"]) for row in rows]
+    assert told == [(["agent"], 3, 3), (["hub", "agent"], 1, 1)]
+    joined = processes.run("join", made["token"], "--no-run", "--data", str(processes.folder / "a"))
+    assert joined.stdout.startswith("joined as rack,"), joined
+    assert "2 of 3" in processes.run("invites", "--data", data).stdout
+    assert processes.run("invite", "--revoke", "rack", "--data", data).stdout.startswith("withdrawn: rack")
+    assert processes.run("invite", "--revoke", other, "--data", data).stdout.startswith("withdrawn: invite-")
+    assert json.loads(processes.run("invites", "--json", "--data", data).stdout) == []
+    late = processes.run("join", made["token"], "--no-run", "--data", str(processes.folder / "b"))
+    assert late.returncode == 2 and "was withdrawn" in late.stderr
+    for wrong in (("--revoke", "rack"), ("--uses", "0"), ("--roles", "king"), ("--link", "p2p")):
+        assert processes.run("invite", *wrong, "--data", data).returncode == 2
 
 
 def test_a_snapshot_is_a_store_that_fsck_finds_clean(processes: Processes) -> None:

@@ -118,3 +118,16 @@ def test_an_agent_that_never_joined_says_how_to(processes: Processes) -> None:
     """`peerwatch agent` on a machine without a fleet names the two commands."""
     done = processes.run("agent", "--data", str(processes.folder / "new"))
     assert done.returncode == 2 and "peerwatch invite" in done.stderr and "peerwatch join TOKEN" in done.stderr
+
+
+def test_of_two_machines_that_race_for_the_last_use_one_wins(processes: Processes) -> None:
+    """Both start at once with a token for one; the other is told that it has been used."""
+    processes.up()
+    token = _invite(processes)
+    racers = [
+        processes.start("join", token, "--no-run", "--data", str(processes.folder / name), "--name", name)
+        for name in ("left", "right")
+    ]
+    codes = [one.end(40) for one in racers]
+    assert sorted(codes) == [0, 2], [one.log for one in racers]
+    assert "this invite has been used" in racers[codes.index(2)].log

@@ -199,7 +199,7 @@ def test_a_damaged_membership_says_what_to_do(tmp_path: Path) -> None:
     Authority.open(tmp_path, "hub-1", Clock())
     path = tmp_path / "membership.bin"
     path.write_bytes(os.urandom(100))
-    with pytest.raises(ConfigError, match="is damaged"):
+    with pytest.raises(ConfigError, match="cannot be used"):
         Authority.open(tmp_path, "hub-1", Clock())
 
 

@@ -45,12 +45,14 @@ def _serve(
     hub: Hub,
     story: Callable[[str], Awaitable[None]],
     certificate: Certificate | None = None,
-    **endpoint: Any,
+    **options: Any,
 ) -> None:
-    limits = {"max_request_bytes": 100_000, **endpoint}
+    limits = {"max_request_bytes": 100_000, **options}
 
     async def served() -> None:
-        async with serving(PushEndpoint(hub.collector, hub.authority, **limits), free_port(), certificate) as url:
+        async with serving(
+            PushEndpoint(hub.collector, hub.authority, hub.clock, **limits), free_port(), certificate
+        ) as url:
             await story(url)
 
     hub.run(served)
@@ -272,7 +274,7 @@ def test_the_fast_lane_says_the_same(tmp_path: Path) -> None:
         bodies = [b"\xff\xff", b"", first, first, agent.request(agent.seal())]
 
         async def story(hub: Hub = hub, bodies: list[bytes] = bodies, fast: bool = fast) -> None:
-            endpoint = PushEndpoint(hub.collector, hub.authority, 100_000)
+            endpoint = PushEndpoint(hub.collector, hub.authority, hub.clock, 100_000)
             listener = bind_tcp(Address("127.0.0.1", 0), "x", configured=True)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             server = Server(endpoint, listener, None, drain_s=1.0, fast=endpoint.fast() if fast else {})

@@ -14,7 +14,7 @@ import pytest
 from anyio.abc import ByteStream
 
 from peerwatch.serve.address import Address
-from peerwatch.serve.fast_lane import Respond
+from peerwatch.serve.fast_lane import CLOSING, Respond
 from peerwatch.serve.listen import bind_tcp
 from peerwatch.serve.server import Server
 from peerwatch.serve.tls import TlsFiles
@@ -361,3 +361,22 @@ def test_an_answer_to_a_client_that_left_is_dropped() -> None:
         assert (await ask(port, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"))[1] == b"behind"
 
     tell(echo, story)
+
+
+def test_an_answer_may_end_its_connection() -> None:
+    """What was sent behind that request is not answered."""
+
+    async def story(port: int) -> None:
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(post(b"1") + post(b"2"))
+            got = bytearray()
+            with anyio.fail_after(5):
+                async for part in stream:
+                    got += part
+            assert (got.count(b"HTTP/1.1 200"), got.count(CLOSING)) == (1, 1)
+
+    class Last(Echo):
+        def fast(self, body: bytes, respond: Respond) -> None:
+            respond(200, CLOSING, body)
+
+    tell(Last(), story)

@@ -15,7 +15,7 @@ from peerwatch.serve.credentials import Credentials, Scope
 from peerwatch.serve.gate import AsgiScope, Gate, Receive, Refused, Send, bearer_token, judge, needed_scope
 
 HERE = {b"host": b"127.0.0.1:9480"}
-OPEN = ["/api/v1/push", "/api/v1/enrol", "/api/v1/membership", "/health/live", "/health/ready"]
+OPEN = ["/api/v1/push", "/api/v1/enrol", "/api/v1/membership", "/api/v1/roster", "/health/live", "/health/ready"]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ OPEN = ["/api/v1/push", "/api/v1/enrol", "/api/v1/membership", "/health/live", "
         ("POST", "/api/v1/query_range", Scope.READ),
         ("POST", "/api/v1/series", Scope.READ),
         ("GET", "/api/v1/agents", Scope.READ),
+        ("GET", "/api/v1/agents/web-1/metrics", Scope.READ),
+        ("GET", "/api/v1/sd/targets", Scope.READ),
         ("HEAD", "/-/ready", Scope.READ),
         ("POST", "/api/v1/read", Scope.READ),
         ("POST", "/api/v1/parse_query", Scope.READ),

@@ -323,7 +323,7 @@ class Shipper:
     def _check_ack(self, ack: Ack, hub: bytes) -> None:
         if self._hub and hub != self._hub:
             raise SignatureError(f"ack is from hub {hub.hex()[:64]}, expected {self._hub.hex()}")
-        verifier = self._membership.trust.hub_verifier(hub, self._clock.now_ms())
+        verifier = self._membership.hub_verifier(hub, self._clock.now_ms())
         ack.verify(verifier, self._membership.fleet, self._sender)
 
     async def _take_refusal(self, refusal: Refusal, waiting: set[Position]) -> None:

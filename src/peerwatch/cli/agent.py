@@ -15,7 +15,6 @@ from peerwatch.cli.running import run_role
 from peerwatch.errors import ConfigError, DecodeError
 from peerwatch.fleet.keys import load_or_create_keys
 from peerwatch.fleet.membership import Membership
-from peerwatch.fleet.roster import HUB
 from peerwatch.links.first import FirstLink
 from peerwatch.links.https import HttpsLink
 from peerwatch.links.p2p import P2pLink
@@ -85,5 +84,5 @@ def _names(text: str, member: bytes) -> bool:
 
 def _only_hub(membership: Membership) -> bytes:
     """The fleet's hub where there is one; empty where several could be meant by the address."""
-    hubs = [entry.member for entry in membership.roster if HUB in entry.roles and not entry.revoked]
+    hubs = [entry.member for entry in membership.roster if entry.is_hub and not entry.revoked]
     return hubs[0] if len(hubs) == 1 else b""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+import peerwatch
 from peerwatch.agent.agent import Agent
 from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
@@ -21,11 +24,11 @@ from peerwatch.errors import PeerError, QuotaError, StoreError
 from peerwatch.fleet.epoch import next_epoch, read_machine_id
 from peerwatch.fleet.membership import Membership
 from peerwatch.model import Batch, Clock
-from peerwatch.serve.address import Address, is_loopback_host
+from peerwatch.serve.address import Address, is_loopback_host, parse_address
 from peerwatch.serve.listen import free_port
 from peerwatch.settings import Settings
 from peerwatch.spool import Spool
-from peerwatch.telemetry import CollectorRegistry, get_logger
+from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger
 from peerwatch.wire.identity import PrivateKey
 
 _log = get_logger("agent")
@@ -80,6 +83,7 @@ class AgentRole:
         self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
         self.agent = Agent(config, self._deliver, registry, clock=clock)
         self._settings = settings
+        _announce(settings, registry)
         self._started_s = clock.monotonic_s()
         self.metrics_url = ""
         self.stopped = anyio.Event()
@@ -169,6 +173,17 @@ class AgentRole:
         async with anyio.create_task_group() as tasks:
             await tasks.start(server.serve)
             task_status.started()
+
+
+def _announce(settings: Settings, registry: CollectorRegistry) -> None:
+    """Say, as a metric, what this agent is and where others reach its /metrics: what the hub tells a Prometheus."""
+    http = settings.agent_http
+    labels = {"version": peerwatch.__version__, "os": sys.platform, "arch": platform.machine()}
+    if http.enabled and http.announce:
+        address = parse_address(http.announce, "agent_http.announce")
+        labels |= {"address": str(address), "scheme": "http" if is_loopback_host(http.host) else "https"}
+    help_text = "1, with version, system and the address at which others reach the agent's port."
+    Gauge("peerwatch_agent_info", help_text, list(labels), registry=registry).labels(**labels).set(1)
 
 
 async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]], ended: anyio.Event) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json as jsonlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from peerwatch.cli import options
 from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.parameters import Option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,12 +20,13 @@ def agents(
     token: options.Token = "",
     ca: options.CaFile = "",
     config: options.Config = None,
+    everybody: Annotated[bool, Option("--all", help="List those that were revoked, too.")] = False,
     json: options.Json = False,
 ) -> None:
     """List the members: up or not, since when, the age of the newest sample, batches still to come."""
     settings = options.settings_from(config, data=data)
     with HubClient(url, settings.folder, token, ca) as hub:
-        rows = hub.get("/api/v1/agents")["data"]
+        rows = hub.get("/api/v1/agents", revoked="1" if everybody else "")["data"]
     if json:
         print(jsonlib.dumps(rows))
         return
@@ -38,10 +40,9 @@ def _table(rows: list[dict[str, Any]], now_ms: int) -> Table:
 
     table = Table("agent", "state", "running", "last report", "newest sample", "to come", "series", box=None)
     for row in rows:
-        state = "[green]up[/]" if row["up"] else "[red]silent[/]" if row["last_seen_ms"] else "[dim]not seen[/]"
         table.add_row(
             row["name"],
-            state,
+            _state(row),
             age(row["since_ms"], now_ms),
             age(row["last_seen_ms"], now_ms, " ago"),
             age(row["newest_sample_ms"], now_ms, " ago"),
@@ -49,6 +50,12 @@ def _table(rows: list[dict[str, Any]], now_ms: int) -> Table:
             str(row["active_series"]),
         )
     return table
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["revoked"]:
+        return "[red]revoked[/]"
+    return "[green]up[/]" if row["up"] else "[red]silent[/]" if row["last_seen_ms"] else "[dim]not seen[/]"
 
 
 def age(then_ms: int, now_ms: int, suffix: str = "") -> str:

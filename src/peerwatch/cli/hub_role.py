@@ -17,6 +17,8 @@ from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
+from peerwatch.cli.roster_sync import RosterSync, learn_at_start
+from peerwatch.cli.sd_routes import SdRoutes
 from peerwatch.cli.watched_store import WatchedStore
 from peerwatch.cli.write_route import write_route
 from peerwatch.collector.collector import Collector
@@ -72,6 +74,9 @@ class HubRole:
         )
         self._write_route = write_route(settings, self.collector, self._watched, clock, registry)
         self._node = self._make_node()
+        self._sync = RosterSync(self.authority, settings.hub.sync_interval_s, clock, registry)
+        self.authority.on_change = self._on_roster_change
+        self._sd = SdRoutes(settings, self.collector, self._query, clock)
         self._maintenance_error = ""
         # Last, since it is shown only once: a start that fails above must not use it up.
         self.first_token = _first_token(self.credentials, self.address)
@@ -93,11 +98,17 @@ class HubRole:
         hosts = _own_addresses(host) if host in ("0.0.0.0", "::") else [host]  # compared, not bound
         return tuple(f"{scheme}://{Address(one, port)}" for one in hosts)
 
+    def _on_roster_change(self) -> None:
+        self.collector.roster_changed()
+        self._sync.wake()
+
     def readiness(self) -> Readiness:
         """Ready when a push can be stored and a query answered."""
         stats = self.store.stats()
         reporting = sum(status.up for status in self.collector.agents())
         refusal = stats.refusal or self._watched.refusal
+        if self.authority.is_revoked:
+            refusal = "this hub was revoked by its fleet"
         return Readiness(refusal is None, refusal or "ok", reporting)
 
     def parts(self) -> HubParts:
@@ -105,14 +116,15 @@ class HubRole:
         return HubParts(
             collector=self.collector,
             authority=self.authority,
+            clock=self._clock,
             registry=self._registry,
             readiness=self.readiness,
             snapshot=self._snapshot,
             addresses=self._invite_addresses(),
             tls_pin=self.tls.pin() if self.tls else b"",
             max_request_bytes=self._settings.collector.limits.max_request_bytes,
-            routes=[self._write_route, *self._query.routes],
             node_metrics=self._node.metrics if self._node is not None else None,
+            routes=[self._write_route, *self._query.routes, *self._sd.routes()],
         )
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -135,6 +147,8 @@ class HubRole:
             await background.start(self._collect, collected)
             background.start_soon(self._maintain)
             background.start_soon(self._query.run)
+            self.authority.announce(self._invite_addresses(), self.tls.pin() if self.tls else b"")
+            background.start_soon(self._sync.run)
             async with anyio.create_task_group() as servers:
                 await servers.start(public.run)
                 await servers.start(private.run)
@@ -282,7 +296,9 @@ def _version() -> str:
 
 async def run_hub(settings: Settings, stop: anyio.Event) -> None:
     """Run a hub until `stop`."""
-    role = HubRole(settings, SystemClock(), process_registry(), samples_itself=False)
+    clock = SystemClock()
+    await learn_at_start(settings.folder / "fleet", clock)
+    role = HubRole(settings, clock, process_registry(), samples_itself=False)
     async with anyio.create_task_group() as tasks:
         await tasks.start(role.run, stop)
         print(f"peerwatch hub: {role.url}", flush=True)

@@ -9,6 +9,9 @@ import anyio
 from peerwatch.cli import joining, options, systemd
 from peerwatch.cli.agent import run_agent
 from peerwatch.cli.parameters import Argument, Option
+from peerwatch.errors import ConfigError
+from peerwatch.fleet.invite import decode_token
+from peerwatch.fleet.roster import HUB
 from peerwatch.model import SystemClock
 
 
@@ -21,9 +24,17 @@ def join(
     metrics_port: options.MetricsPort = None,
     config: options.Config = None,
 ) -> None:
-    """Join the fleet of the hub that made TOKEN, and report to it."""
+    """Join the fleet of the hub that made TOKEN, as what it says: an agent, which reports, or one more hub."""
     settings = options.settings_from(config, data=data, name=name, agent_http__port=metrics_port)
-    joined = anyio.run(joining.join, token, settings.name, settings.folder / "agent", SystemClock())
+    is_hub = HUB in decode_token(token).roles
+    folder = settings.folder / ("fleet" if is_hub else "agent")
+    if is_hub and install:
+        raise ConfigError("--install writes the unit of an agent; a hub's is yours to write, with `peerwatch hub`")
+    joined = anyio.run(joining.join, token, settings.name, folder, SystemClock())
+    if is_hub:
+        print(f"joined as hub {joined.entry.name}, by {joined.address}; start it with: peerwatch hub", flush=True)
+        print("its roster follows within seconds; samples it has from the agents that deliver to it", flush=True)
+        return
     print(f"joined as {joined.entry.name}, reporting to {joined.address}", flush=True)
     if install:
         print(systemd.install(settings.folder, config))

@@ -33,7 +33,7 @@ async def join(token: str, name: str, folder: Path, clock: Clock) -> Joined:
     """
     invite = decode_token(token)
     if invite.expires_ms <= clock.now_ms():
-        raise ConfigError("this token has expired; ask for a new one: peerwatch invite")
+        raise ConfigError("this token has expired, by this machine's clock; ask for a new one: peerwatch invite")
     _refuse_other_fleet(folder, invite, clock)
     keys = load_or_create_keys(folder)
     enrolment = Enrolment(invite.fleet, invite.key.public, keys.peer.public, keys.signing.public, name, clock.now_ms())

@@ -13,7 +13,22 @@ from peerwatch.cli import parameters
 from peerwatch.errors import ConfigError, PeerwatchError
 
 # Each is a module of this package with a function, or a table `commands` of them, of the same name.
-COMMANDS = ("up", "hub", "agent", "invite", "join", "agents", "query", "health", "snapshot", "fsck", "token")
+COMMANDS = (
+    "up",
+    "hub",
+    "agent",
+    "invite",
+    "invites",
+    "join",
+    "revoke",
+    "root",
+    "agents",
+    "query",
+    "health",
+    "snapshot",
+    "fsck",
+    "token",
+)
 _ABOUT = "Monitoring for fleets of servers and peer-to-peer networks. Start with: peerwatch up"
 
 

@@ -29,6 +29,8 @@ class QueryParts:
     """What a hub serves to those who ask."""
 
     routes: list[BaseRoute]
+    api: PrometheusApi
+    turns: Turns
     lane: QueryLane
     client: EngineClient
     live: Live
@@ -52,4 +54,4 @@ def query_parts(store: Store, clock: Clock, registry: CollectorRegistry, status:
     api = PrometheusApi(store, engine, clock, version=peerwatch.__version__)
     turns = Turns()
     routes = [*api_routes(api, status, turns=turns), *dashboard_routes(live, clock)]
-    return QueryParts(routes, QueryLane(api, turns), client, live, anyio.CancelScope())
+    return QueryParts(routes, api, turns, QueryLane(api, turns), client, live, anyio.CancelScope())

@@ -9,6 +9,7 @@ import anyio
 from peerwatch.agent.config import AgentConfig
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.hub_role import HubRole
+from peerwatch.cli.roster_sync import learn_at_start
 from peerwatch.links.local import LocalLink
 from peerwatch.model import SystemClock
 from peerwatch.settings import Settings
@@ -19,6 +20,7 @@ async def run_up(settings: Settings, stop: anyio.Event) -> None:
     """Run both until `stop`: the agent ends first, so that its last samples still reach the hub."""
     clock = SystemClock()
     registry = process_registry()
+    await learn_at_start(settings.folder / "fleet", clock)
     hub = HubRole(settings, clock, registry, samples_itself=True)
     agent = _local_agent(settings, hub, clock)
     hub_stop = anyio.Event()

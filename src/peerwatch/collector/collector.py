@@ -38,15 +38,20 @@ _log = get_logger("collector")
 _TURN_BYTES = 128 << 10  # after so much of one request others get their turn: some 5 ms of work
 _MAX_SCHEMA_ROWS = 1_000_000  # over all senders; equal hosts share a schema
 _MAX_BASELINE_ROWS = 4_000_000  # 36 MB; a baseline that was forgotten is asked for again
+_PRESENCE_GAP_S = 0.5  # between two rounds of `up`, however often the roster changes: a thousand may join at once
 _LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """The reply to a push. `wait_s` is set where nothing was taken because the hub is full: HTTP 429."""
+    """The reply to a push. `wait_s` is set where nothing was taken because the hub is full: HTTP 429.
+
+    `closes`: it came from somebody who is no member, or no longer; the connection should end with the reply.
+    """
 
     reply: bytes
     wait_s: float | None = None
+    closes: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -91,7 +96,7 @@ class Collector:
         self._dedupe = Dedupe(store.marks(), config.max_runs_per_sender)
         self._in_flight: dict[Number, Ticket] = {}
         self._ingest = Ingest(
-            config, authority.fleet, lambda: store.horizon_ms, self._dedupe, self._members.get, self._compressor, clock
+            config, authority.fleet, lambda: store.horizon_ms, self._dedupe, self._members, self._compressor, clock
         )
         self._committer = Committer(
             store, self._settled, config.max_group, config.max_waiting_bytes, config.retry_wait_s, registry
@@ -99,6 +104,7 @@ class Collector:
         # One per connection or caller that waits for its answer, each charged to its member's rate.
         self._delayed: deque[tuple[_Push, NewLayouts | None]] = deque()
         self._more_delayed = anyio.Event()
+        self._roster_changed = anyio.Event()
         self._log_budget = TokenBucket(_LOGGED_AT_ONCE, _LOGGED_PER_S, clock.monotonic_s())
         self._metrics = CollectorMetrics(registry, self._members.reporting)
 
@@ -120,9 +126,17 @@ class Collector:
         """Where rows go that no member signed: remote write."""
         return self._committer
 
-    def agents(self) -> list[AgentStatus]:
-        """Who reports, by name: every active member with the role of an agent."""
-        return self._members.statuses()
+    def agents(self, *, revoked: bool = False) -> list[AgentStatus]:
+        """Who reports, by name: every active member with the role of an agent, and on demand the revoked ones."""
+        return self._members.statuses(revoked=revoked)
+
+    def roster_changed(self) -> None:
+        """Somebody joined or was revoked: let `up` say so now."""
+        self._roster_changed.set()
+
+    def agent(self, name: str) -> AgentStatus | None:
+        """The active agent of that name; None for any other name."""
+        return self._members.status(name)
 
     def take(self, raw: bytes, answer: Callable[[PushResult], None]) -> None:
         """Store what is good in a push request and say what became of each envelope. Raises DecodeError for junk.
@@ -311,10 +325,13 @@ class Collector:
             self._refuse(Refusal(header.epoch, header.seq, RefusalReason.STORE, str(ticket.error), wait_s), draft)
 
     async def _write_presence(self) -> None:
-        """Write `up` at every interval. A refusal is counted by the committer; the next interval tries again."""
+        """Write `up` at every interval and when the roster has changed; what is refused waits for the next one."""
         presence = Presence(self._config.default_job)
+        self._roster_changed = anyio.Event()
         while True:
-            await anyio.sleep(self._config.presence_interval_ms / 1000)
+            with anyio.move_on_after(self._config.presence_interval_ms / 1000):
+                await self._roster_changed.wait()
+            self._roster_changed = anyio.Event()
             now_ms = self._clock.now_ms()
             made = presence.rows(self._members.judged(now_ms), now_ms)
             if made is None:
@@ -325,12 +342,14 @@ class Collector:
                 await self._committer.commit(RowsEntry((part,)), matrix.values.nbytes)
             except (StoreError, QuotaError) as error:
                 _log.warning("presence not written", error=str(error))
+            await anyio.sleep(min(_PRESENCE_GAP_S, self._config.presence_interval_ms / 1000))
 
 
 def _result(draft: ReplyDraft) -> PushResult:
     full = [one.wait_s for one in draft.refusals if one.reason is RefusalReason.QUOTA]
     nothing_taken = not draft.acks and not draft.need_schemas and len(full) == len(draft.refusals)
-    return PushResult(draft.encode(), max(full) if full and nothing_taken else None)
+    closes = any(one.reason is RefusalReason.NOT_A_MEMBER for one in draft.refusals)
+    return PushResult(draft.encode(), max(full) if full and nothing_taken else None, closes)
 
 
 def statuses_as_rows(statuses: Sequence[AgentStatus]) -> list[dict[str, object]]:

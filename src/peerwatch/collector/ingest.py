@@ -13,6 +13,7 @@ from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.dedupe import Dedupe, Number, Verdict, number_of
 from peerwatch.collector.identity_labels import with_identity
 from peerwatch.collector.member import LayoutKey, MemberState, SenderLayout
+from peerwatch.collector.members import Members
 from peerwatch.collector.series_quota import fingerprints
 from peerwatch.errors import DecodeError, PeerError, SignatureError
 from peerwatch.model import Clock, EnvelopeEntry, Int64Array, Part, Series
@@ -135,7 +136,7 @@ class Ingest:
         fleet: bytes,
         horizon_ms: Callable[[], int],
         dedupe: Dedupe,
-        member_of: Callable[[bytes], MemberState | None],
+        members: Members,
         compressor: Compressor,
         clock: Clock,
     ) -> None:
@@ -143,7 +144,7 @@ class Ingest:
         self._fleet = fleet
         self._horizon_ms = horizon_ms
         self._dedupe = dedupe
-        self._member_of = member_of
+        self._members = members
         self._compressor = compressor
         self._clock = clock
 
@@ -162,6 +163,8 @@ class Ingest:
     def resume(self, verified: Verified, schemas: SchemaSource, made: Made) -> Decision:
         """`decide` from after the signature, with layouts that were made for it meanwhile."""
         try:
+            if made:  # time has passed since the signature was looked at
+                self._member(verified.envelope.header.sender)
             return self._judge(verified, schemas, made)
         except (_RefusedError, PeerError) as error:
             verified.member.refused += 1
@@ -173,10 +176,7 @@ class Ingest:
         if header.fleet != self._fleet:
             message = f"batch is for fleet {header.fleet.hex()}, this is {self._fleet.hex()}"
             raise _RefusedError(RefusalReason.WRONG_FLEET, message)
-        member = self._member_of(header.sender)
-        if member is None:
-            message = f"{peer_id(header.sender)} is not a member of this fleet: peerwatch join"
-            raise _RefusedError(RefusalReason.NOT_A_MEMBER, message)
+        member = self._member(header.sender)
         limits = self._config.limits
         if envelope.body_bytes > limits.max_body_bytes:
             raise DecodeError(f"batch body of {envelope.body_bytes} bytes, limit {limits.max_body_bytes}")
@@ -185,6 +185,16 @@ class Ingest:
         envelope.verify(member.verifier)
         member.bucket.spend(size_bytes)
         return member
+
+    def _member(self, sender: bytes) -> MemberState:
+        member = self._members.get(sender)
+        if member is not None:
+            return member
+        if self._members.is_revoked(sender):
+            message = f"{peer_id(sender)} was revoked: this fleet takes nothing from it any more"
+        else:
+            message = f"{peer_id(sender)} is not a member of this fleet: peerwatch join"
+        raise _RefusedError(RefusalReason.NOT_A_MEMBER, message)
 
     def _check_rate(self, member: MemberState, wait_s: float) -> None:
         if wait_s:

@@ -92,6 +92,8 @@ class AgentStatus:
 
     name: str
     peer_id: str
+    roles: tuple[str, ...]
+    revoked: bool
     up: bool
     since_ms: int
     last_seen_ms: int

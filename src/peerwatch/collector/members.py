@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.member import AgentStatus, MemberState
-from peerwatch.fleet.roster import AGENT, HUB, INVITE, Roster, RosterEntry
+from peerwatch.fleet.roster import Roster, RosterEntry
 from peerwatch.model import Clock
 from peerwatch.wire.identity import peer_id
 
@@ -25,9 +25,9 @@ class Members:
         """The state of an active member; None for strangers, the revoked, the expired and open invites."""
         entry, now_ms = self._roster.get(sender), self._clock.now_ms()
         state = self._states.get(sender)
-        if state is not None and state.entry is entry and entry.active(now_ms):
+        if state is not None and state.entry is entry and self._roster.may_act(entry, now_ms):
             return state  # the roster has not changed, so its roles have not
-        if entry is None or not _may_push(entry, now_ms):
+        if entry is None or not self._may_push(entry, now_ms):
             self._states.pop(sender, None)
             return None
         if state is None or state.entry.signing_key != entry.signing_key or state.name != entry.name:
@@ -35,10 +35,23 @@ class Members:
         state.entry = entry
         return state
 
-    def statuses(self) -> list[AgentStatus]:
-        """Every active agent, by name."""
+    def statuses(self, *, revoked: bool = False) -> list[AgentStatus]:
+        """Every active agent, by name; and those that were revoked where they are asked for."""
         now_ms = self._clock.now_ms()
-        return [self._status(entry, now_ms) for entry in sorted(self._agents(now_ms), key=lambda entry: entry.name)]
+        entries = list(self._agents(now_ms))
+        if revoked:
+            entries += [one for one in self._roster if one.revoked and one.is_agent]
+        return [self._status(entry, now_ms) for entry in sorted(entries, key=lambda entry: entry.name)]
+
+    def is_revoked(self, sender: bytes) -> bool:
+        """Whether that member was put out of the fleet."""
+        return self._roster.is_revoked_key(sender)
+
+    def status(self, name: str) -> AgentStatus | None:
+        """The active agent of that name."""
+        now_ms = self._clock.now_ms()
+        found = (entry for entry in self._roster.named(name) if entry.is_agent and self._may_push(entry, now_ms))
+        return next((self._status(entry, now_ms) for entry in found), None)
 
     def reporting(self) -> int:
         """How many report now."""
@@ -55,7 +68,10 @@ class Members:
         }
 
     def _agents(self, now_ms: int) -> Iterator[RosterEntry]:
-        return (entry for entry in self._roster if AGENT in entry.roles and _may_push(entry, now_ms))
+        return (entry for entry in self._roster if entry.is_agent and self._may_push(entry, now_ms))
+
+    def _may_push(self, entry: RosterEntry, now_ms: int) -> bool:
+        return (entry.is_agent or entry.is_hub) and self._roster.may_act(entry, now_ms)
 
     def _last_seen_ms(self, entry: RosterEntry) -> int:
         state = self._states.get(entry.member)
@@ -67,11 +83,13 @@ class Members:
     def _status(self, entry: RosterEntry, now_ms: int) -> AgentStatus:
         state = self._states.get(entry.member)
         if state is None:
-            return AgentStatus(entry.name, peer_id(entry.member), False, 0, 0, 0, 0, 0, 0)
+            return AgentStatus(entry.name, peer_id(entry.member), entry.roles, entry.revoked, False, 0, 0, 0, 0, 0, 0)
         return AgentStatus(
             name=entry.name,
             peer_id=peer_id(entry.member),
-            up=self._is_up(entry, now_ms),
+            roles=entry.roles,
+            revoked=entry.revoked,
+            up=not entry.revoked and self._is_up(entry, now_ms),
             since_ms=state.epoch,
             last_seen_ms=state.last_seen_ms,
             newest_sample_ms=state.newest_ms,
@@ -79,7 +97,3 @@ class Members:
             active_series=state.quota.active,
             refused_batches=state.refused,
         )
-
-
-def _may_push(entry: RosterEntry, now_ms: int) -> bool:
-    return entry.active(now_ms) and INVITE not in entry.roles and (AGENT in entry.roles or HUB in entry.roles)

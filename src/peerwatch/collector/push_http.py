@@ -1,6 +1,7 @@
-"""The collector's HTTP door: pushes, enrolments, who the hubs are. Plain ASGI: a framework costs as much as the rest.
+"""The collector's HTTP door: pushes, enrolments, questions of hubs. Plain ASGI: a framework costs as much as the rest.
 
-None needs a credential: a push is signed by a member's key, an enrolment by an invite's, and the membership by hubs.
+None needs a credential: a push is signed by a member's key, an enrolment by an invite's, a question by a hub's, and the
+membership by hubs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import anyio
 from peerwatch.collector.collector import Collector, PushResult
 from peerwatch.errors import ConfigError, DecodeError, QuotaError, SignatureError, StoreError
 from peerwatch.fleet.authority import Authority
-from peerwatch.serve.fast_lane import Handler, Respond
+from peerwatch.fleet.exchange import MAX_QUESTION_BYTES, ROSTER_PATH, Exchange
+from peerwatch.model import Clock
+from peerwatch.serve.fast_lane import CLOSING, Handler, Respond
 
 PUSH_PATH = "/api/v1/push"
 ENROL_PATH = "/api/v1/enrol"
@@ -30,7 +33,8 @@ _TEXT = b"text/plain; charset=utf-8"
 _MAX_ENROL_BYTES = 4 << 10
 _BODIES = 16  # requests of the largest size that may be in memory at once; thousands of the usual size
 _BUSY_WAIT_S = 2.0
-_METHODS = {PUSH_PATH: "POST", ENROL_PATH: "POST", MEMBERSHIP_PATH: "GET"}
+_METHODS = {PUSH_PATH: "POST", ENROL_PATH: "POST", ROSTER_PATH: "POST", MEMBERSHIP_PATH: "GET"}
+_REVOKED = "this hub was revoked by its fleet and takes nothing any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,22 @@ class _BodyError(Exception):
 
 
 class PushEndpoint:
-    """ASGI application for `/api/v1/push`, `/api/v1/enrol` and `/api/v1/membership`.
+    """ASGI application for `/api/v1/push`, `/api/v1/enrol`, `/api/v1/roster` and `/api/v1/membership`.
 
     Bodies are bounded one by one and together (16 of the largest); past the latter the answer is 429 with a wait.
     """
 
     def __init__(
-        self, collector: Collector, authority: Authority, max_request_bytes: int, body_deadline_s: float = 30.0
+        self,
+        collector: Collector,
+        authority: Authority,
+        clock: Clock,
+        max_request_bytes: int,
+        body_deadline_s: float = 30.0,
     ) -> None:
         self._collector = collector
         self._authority = authority
+        self._exchange = Exchange(authority, clock)
         self._max_request_bytes = max_request_bytes
         self._body_deadline_s = body_deadline_s
         self._held_bytes = 0
@@ -73,11 +83,16 @@ class PushEndpoint:
 
     def _fast_push(self, content: bytes, respond: Respond) -> None:
         def done(result: PushResult) -> None:
-            if result.wait_s is None:
+            if result.closes:
+                respond(200, CLOSING, result.reply)
+            elif result.wait_s is None:
                 respond(200, b"", result.reply)  # its type goes without saying, and would be a tenth of the answer
             else:
                 respond(429, b"%b: %b\r\n" % _retry_after(result.wait_s), result.reply)
 
+        if self._authority.is_revoked:
+            respond(503, b"content-type: %b\r\n" % _TEXT, f"{_REVOKED}\n".encode())
+            return
         try:
             self._collector.take(content, done)
         except DecodeError as error:
@@ -109,18 +124,23 @@ class PushEndpoint:
             return _Answer(405, f"{path} takes {method} only\n".encode(), _TEXT, ((b"allow", method.encode()),))
         if path == MEMBERSHIP_PATH:
             return _Answer(200, self._authority.membership.welcome(b""), CONTENT_TYPE)
-        limit_bytes = self._max_request_bytes if path == PUSH_PATH else _MAX_ENROL_BYTES
-        body = _Body(self, receive, limit_bytes, _announced_bytes(scope))
+        if self._authority.is_revoked:
+            return _text(503, _REVOKED)
+        limits = {PUSH_PATH: self._max_request_bytes, ROSTER_PATH: MAX_QUESTION_BYTES, ENROL_PATH: _MAX_ENROL_BYTES}
+        body = _Body(self, receive, limits[path], _announced_bytes(scope))
         try:
             content = await self._in_time(body)
-            return await self._push(content) if path == PUSH_PATH else self._enrol(content)
+            if path == PUSH_PATH:
+                return await self._push(content)
+            return self._answer_hub(content) if path == ROSTER_PATH else self._enrol(content)
         finally:
             self._held_bytes -= body.size_bytes
 
     async def _push(self, content: bytes) -> _Answer:
         result = await self._collector.push(content)
         if result.wait_s is None:
-            return _Answer(200, result.reply, CONTENT_TYPE)
+            ending = ((b"connection", b"close"),) if result.closes else ()
+            return _Answer(200, result.reply, CONTENT_TYPE, ending)
         return _Answer(429, result.reply, CONTENT_TYPE, (_retry_after(result.wait_s),))
 
     def _enrol(self, content: bytes) -> _Answer:
@@ -131,6 +151,14 @@ class PushEndpoint:
         except StoreError as error:
             return _text(503, str(error))
         return _Answer(200, self._authority.membership.welcome(entry.member), CONTENT_TYPE)
+
+    def _answer_hub(self, content: bytes) -> _Answer:
+        try:
+            return _Answer(200, self._exchange.answer(content), CONTENT_TYPE)
+        except SignatureError as error:
+            return _text(403, str(error))
+        except StoreError as error:
+            return _text(503, str(error))
 
     async def _in_time(self, body: _Body) -> bytes:
         """The whole body within its deadline: one that trickles in must not hold its memory for ever."""

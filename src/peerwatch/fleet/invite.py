@@ -1,4 +1,4 @@
-"""Invite: a token that lets one machine in, once."""
+"""Invite: a token that lets a machine in, once or as often as it says."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from peerwatch.errors import DecodeError, SignatureError
+from peerwatch.fleet.roster import AGENT
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.envelope import FLEET_BYTES
 from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier
 from peerwatch.wire.signed import Domain, parse_message
 
-_PREFIX = "pw1."
+TOKEN_PREFIX = "pw1."
 _CHECK_BYTES = 4  # catches a token cut off by a terminal; authenticity is the invite key's
 _MAX_TOKEN_CHARS = 4096
 DEFAULT_LIFE_MS = 24 * 3_600_000
@@ -21,7 +22,7 @@ DEFAULT_LIFE_MS = 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """What a token holds: where the hubs are, how to know them, and a one-use key.
+    """What a token holds: where the hubs are, how to know them, a key, and what its holder becomes.
 
     `tls_pin` is the SHA-256 of the hub's certificate (DER); empty where the system's authorities decide.
     """
@@ -33,6 +34,7 @@ class Invite:
     tls_pin: bytes
     expires_ms: int
     link: str
+    roles: tuple[str, ...] = (AGENT,)
 
 
 def encode_token(invite: Invite) -> str:
@@ -45,19 +47,20 @@ def encode_token(invite: Invite) -> str:
         tls_pin=invite.tls_pin,
         expires_ms=invite.expires_ms,
         link=invite.link,
+        roles=[] if invite.roles == (AGENT,) else invite.roles,
     ).SerializeToString()
     checked = raw + sha256(raw).digest()[:_CHECK_BYTES]
-    return _PREFIX + base64.urlsafe_b64encode(checked).decode().rstrip("=")
+    return TOKEN_PREFIX + base64.urlsafe_b64encode(checked).decode().rstrip("=")
 
 
 def decode_token(token: str) -> Invite:
     """The invite in a token. Raises DecodeError with what is wrong: another program's, cut off, or damaged."""
     token = token.strip()
-    if not token.startswith(_PREFIX):
-        raise DecodeError(f"this is not a peerwatch token: it does not start with {_PREFIX}")
+    if not token.startswith(TOKEN_PREFIX):
+        raise DecodeError(f"this is not a peerwatch token: it does not start with {TOKEN_PREFIX}")
     if len(token) > _MAX_TOKEN_CHARS:
         raise DecodeError(f"token of {len(token)} characters, limit {_MAX_TOKEN_CHARS}")
-    text = token[len(_PREFIX) :]
+    text = token[len(TOKEN_PREFIX) :]
     try:
         checked = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
@@ -77,6 +80,7 @@ def decode_token(token: str) -> Invite:
         message.tls_pin,
         message.expires_ms,
         message.link,
+        tuple(message.roles) or (AGENT,),
     )
 
 

@@ -31,8 +31,13 @@ def load_or_create_key(path: Path) -> PrivateKey:
         return load_key(path)
     except FileNotFoundError:
         key = PrivateKey.generate()
-        write_private(path, _HEADER + key.seed.hex().encode() + b"\n")
+        save_key(path, key)
         return key
+
+
+def save_key(path: Path, key: PrivateKey) -> None:
+    """Write a key, for its owner's eyes only, in place of what is there. Raises StoreError."""
+    write_private(path, _HEADER + key.seed.hex().encode() + b"\n")
 
 
 def load_key(path: Path) -> PrivateKey:

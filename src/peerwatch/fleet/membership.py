@@ -6,10 +6,13 @@ from pathlib import Path
 
 from peerwatch.errors import ConfigError, DecodeError, SignatureError
 from peerwatch.fleet.files import read_private, write_private
-from peerwatch.fleet.roster import HUB, Roster
+from peerwatch.fleet.roster import Roster
 from peerwatch.fleet.trust import Trust, fleet_id
 from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.identity import Verifier
 from peerwatch.wire.signed import parse_message
+
+FORMAT = 2  # docs/formats/membership.md; 1 had neither uses of invites nor addresses of hubs
 
 
 class Membership:
@@ -31,10 +34,12 @@ class Membership:
         """The membership in `path`. Raises FileNotFoundError when there is none, ConfigError when it is damaged."""
         try:
             message = parse_message(pb.Membership, read_private(path))
+            if message.format > FORMAT:
+                raise DecodeError(f"it has format {message.format}, this version reads up to {FORMAT}")
             membership = cls(path, message.fleet, message.root)
             membership._restore(message, now_ms)
         except (DecodeError, SignatureError) as error:
-            raise ConfigError(f"{path} is damaged: {error}; restore it from a backup, or join again") from error
+            raise ConfigError(f"{path} cannot be used: {error}; restore it from a backup, or join again") from error
         return membership
 
     def _restore(self, message: pb.Membership, now_ms: int) -> None:
@@ -44,6 +49,12 @@ class Membership:
             self.trust.restore_certificate(raw, now_ms)
         for raw in message.roster:
             self.roster.restore(raw)
+
+    def hub_verifier(self, hub: bytes, now_ms: int) -> Verifier:
+        """The key by which this hub signs. Raises SignatureError for an unknown, expired or revoked hub."""
+        if self.roster.is_revoked_key(hub):
+            raise SignatureError(f"hub {hub.hex()[:64]} was revoked")
+        return self.trust.hub_verifier(hub, now_ms)
 
     def save(self) -> None:
         """Write everything to disk, atomically. Raises StoreError."""
@@ -58,11 +69,12 @@ class Membership:
             roster_version=self.roster.version,
             fleet=self.fleet,
             root=self._first_root,
+            format=FORMAT,
         ).SerializeToString()
 
     def welcome(self, member: bytes) -> bytes:
         """What a member needs: the authorities, the hubs and its own entry; not who else there is."""
-        wanted = [entry.member for entry in self.roster if HUB in entry.roles or entry.member == member]
+        wanted = [entry.member for entry in self.roster if entry.is_hub or entry.member == member]
         return pb.Membership(
             roster=[self.roster.raw(one) for one in wanted],
             certificates=self.trust.certificates,
@@ -70,15 +82,13 @@ class Membership:
             roster_version=self.roster.version,
             fleet=self.fleet,
             root=self._first_root,
+            format=FORMAT,
         ).SerializeToString()
 
     def absorb(self, raw: bytes, now_ms: int) -> None:
         """Take in what a hub sent: every piece is verified by its own signature. Raises PeerError, changes kept."""
         message = parse_message(pb.Membership, raw)
-        for rotation in message.rotations[len(self.trust.rotations) :]:
-            self.trust.add_rotation(rotation)
-        for certificate in message.certificates:
-            self.trust.add_certificate(certificate, now_ms)
+        self.trust.learn(message.rotations, message.certificates, now_ms)
         for entry in message.roster:
             self.roster.merge(entry, now_ms)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,6 +14,7 @@ from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier, peer_id
 from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message
 
 _MAX_HUBS = 256  # a fleet has one to a few; more is somebody filling memory
+MAX_ROTATIONS = 256  # every member keeps the whole line; once a month is twenty years
 HUB_CERTIFICATE_LIFE_MS = 2 * 365 * 86_400_000  # renewed at half life; a root kept offline is needed once a year
 
 
@@ -66,12 +69,28 @@ class Trust:
 
     def add_rotation(self, raw: bytes) -> None:
         """Follow the root to its successor. Raises SignatureError unless the present root signed it."""
+        if len(self.rotations) >= MAX_ROTATIONS:
+            raise SignatureError(f"root was rotated {MAX_ROTATIONS} times, the limit; found a new fleet")
         payload = open_message(raw, Domain.ROOT_ROTATION, Verifier(self.root))
         rotation = parse_message(pb.RootRotation, payload)
         if rotation.fleet != self.fleet or rotation.old_root != self.root or len(rotation.new_root) != KEY_BYTES:
             raise SignatureError("root rotation is for another fleet or another root")
         self.root = rotation.new_root
         self.rotations.append(raw)
+        self._certificates.clear()  # the new root certifies the hubs anew; the old one may be in wrong hands
+
+    def learn(self, rotations: Sequence[bytes], certificates: Iterable[bytes], now_ms: int) -> bool:
+        """Take in what a hub handed out; whether anything was new. Raises SignatureError for a broken line of roots.
+
+        A certificate that is not of the present root, or not of now, is left out: hubs hear of a rotation one by one.
+        """
+        before = (len(self.rotations), self.certificates)
+        for rotation in rotations[len(self.rotations) :]:
+            self.add_rotation(rotation)
+        for raw in certificates:
+            with suppress(SignatureError):
+                self.add_certificate(raw, now_ms)
+        return before != (len(self.rotations), self.certificates)
 
     def add_certificate(self, raw: bytes, now_ms: int) -> HubCertificate:
         """Believe a hub certificate. Raises SignatureError unless the root signed it, for this fleet, for now."""

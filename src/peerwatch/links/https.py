@@ -63,6 +63,10 @@ class HttpsLink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close what is kept."""
         while self._idle:
             await self._idle.pop()[1].close()
 
@@ -76,6 +80,10 @@ class HttpsLink:
     async def enrol(self, request: bytes) -> bytes:
         """Deliver an enrolment request and return the membership that the hub answers with."""
         return await self._call("POST", "/api/v1/enrol", request)
+
+    async def exchange(self, question: bytes) -> bytes:
+        """Another hub's answer to a question about the roster."""
+        return await self._call("POST", "/api/v1/roster", question)
 
     async def membership(self) -> bytes:
         """The hub's signed word on who the hubs are."""

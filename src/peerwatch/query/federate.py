@@ -30,7 +30,7 @@ def content_type(accept: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Newest:
+class Newest:
     """A series' newest sample: a number, or a histogram with custom bounds and (bound, count up to it) of each."""
 
     time_ms: int
@@ -53,7 +53,7 @@ def federate(
     its own (with honor_labels). This format has no exponential histograms: they are left out, as by Prometheus; those
     with custom bounds become classic ones. Raises LimitError and CancelledQueryError.
     """
-    found: dict[Labels, _Newest] = {}
+    found: dict[Labels, Newest] = {}
     held, limit = 0, budget.limits.max_samples
     for matchers in selectors:
         budget.check()
@@ -61,12 +61,13 @@ def federate(
         held += len(read.values)
         if held > limit:
             raise LimitError(f"federation would load more than {limit} samples into memory")
-        found.update(_newest(read))
+        found.update(newest_of(read))
     named = sorted((labels.metric, labels) for labels in found if labels.metric)
     return "".join(_lines(named, found, escaping)).encode("utf-8", "replace")
 
 
-def _newest(read: SeriesSet) -> Iterator[tuple[Labels, _Newest]]:
+def newest_of(read: SeriesSet) -> Iterator[tuple[Labels, Newest]]:
+    """Each series' newest sample; none for a series that ended, and for exponential histograms."""
     rows = np.flatnonzero(np.diff(read.offsets))
     last = read.offsets[1:][rows] - 1
     times, values, stale = (
@@ -79,10 +80,23 @@ def _newest(read: SeriesSet) -> Iterator[tuple[Labels, _Newest]]:
             if native is not None:
                 yield read.labels[row], native
         elif not is_end:
-            yield read.labels[row], _Newest(time_ms, value)
+            yield read.labels[row], Newest(time_ms, value)
 
 
-def _classic(column: Histograms, place: int, time_ms: int) -> _Newest | None:
+def plain_labels(labels: Labels) -> Labels:
+    """The labels with names that every reader of the text format takes: `_` for each strange character."""
+    if all(map(_is_plain, labels)):
+        return labels
+    pairs = {_label(name, ESCAPED): value for name, value in labels}
+    return Labels.of({**pairs, METRIC_NAME: _metric(labels.metric, ESCAPED)})
+
+
+def _is_plain(pair: tuple[str, str]) -> bool:
+    name, value = pair
+    return bool(_PLAIN_METRIC.fullmatch(value) if name == METRIC_NAME else _PLAIN_LABEL.fullmatch(name))
+
+
+def _classic(column: Histograms, place: int, time_ms: int) -> Newest | None:
     """A histogram with custom bounds; None for any other, and for a stale marker."""
     if column.bounds_of[place] < 0 or is_stale(column.sums[place : place + 1])[0]:
         return None
@@ -92,10 +106,10 @@ def _classic(column: Histograms, place: int, time_ms: int) -> _Newest | None:
     counts[column.keys[part] - KEY_BIAS] = column.buckets[part]
     count = float(column.counts[place])
     upto = [*np.cumsum(counts)[:-1].tolist(), count]
-    return _Newest(time_ms, count, float(column.sums[place]), tuple(zip((*bounds, inf), upto, strict=True)))
+    return Newest(time_ms, count, float(column.sums[place]), tuple(zip((*bounds, inf), upto, strict=True)))
 
 
-def _lines(named: Sequence[tuple[str, Labels]], found: dict[Labels, _Newest], escaping: str) -> Iterator[str]:
+def _lines(named: Sequence[tuple[str, Labels]], found: dict[Labels, Newest], escaping: str) -> Iterator[str]:
     last = ("", "")
     for metric, labels in named:
         newest = found[labels]

@@ -11,7 +11,7 @@ import numpy as np
 from peerwatch.errors import CancelledQueryError, LimitError, ParseError, PeerwatchError, QueryError, StoreError
 from peerwatch.model import Clock, Labels, Matcher, MetricType, SeriesSet, SystemClock
 from peerwatch.query.engine import Engine
-from peerwatch.query.federate import federate
+from peerwatch.query.federate import federate, newest_of
 from peerwatch.query.functions.label import valid_label_name
 from peerwatch.query.gotext import quote
 from peerwatch.query.limits import Budget, Cancellation, QueryTimeoutError
@@ -33,6 +33,7 @@ from peerwatch.query.queryable import Queryable
 from peerwatch.query.render import render_labels, render_result, success, with_stats
 from peerwatch.query.result import MatrixResult, Result, ResultValue, VectorResult
 from peerwatch.query.status import MAX_HEAVIEST, Holdings, render_holdings
+from peerwatch.query.target_page import PageRequest, target_page
 from peerwatch.query.tree import tree_of
 from peerwatch.wire.remote_read import ReadQuery, encode_read_response
 
@@ -196,6 +197,23 @@ class PrometheusApi:
         options = self.engine.options
         budget = Budget.start(options.limits, self._clock, cancelled)
         return federate(self._source, budget, selectors, self.now_ms, options.lookback_ms, escaping)
+
+    def target_page(
+        self, instance: str, own_job: str, timestamps: bool, cancelled: Cancellation | None = None
+    ) -> bytes:
+        """The newest samples of one machine, as if its own `/metrics` had been asked. Raises PeerwatchError."""
+        options = self.engine.options
+        meanings = self._source.metadata() if isinstance(self._source, MetadataSource) else {}
+        asked = PageRequest(instance, own_job, self.now_ms, options.lookback_ms, timestamps)
+        return target_page(self._source, meanings, Budget.start(options.limits, self._clock, cancelled), asked)
+
+    def newest(self, matchers: Sequence[Matcher], cancelled: Cancellation | None = None) -> list[tuple[Labels, int]]:
+        """The series that have not ended, each with the time of its newest sample. Raises PeerwatchError."""
+        options, now_ms = self.engine.options, self.now_ms
+        Budget.start(options.limits, self._clock, cancelled).check()
+        start_ms = now_ms - options.lookback_ms + 1
+        read = self._source.select(matchers, start_ms, now_ms, max_samples=options.limits.max_samples)
+        return [(labels, newest.time_ms) for labels, newest in newest_of(read)]
 
     def remote_read(self, queries: Sequence[ReadQuery], cancelled: Cancellation | None = None) -> bytes:
         """The answer to a remote read: samples as they are stored. Raises LimitError past `READ_SAMPLES`."""

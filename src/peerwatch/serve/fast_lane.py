@@ -20,6 +20,9 @@ from peerwatch.serve.question import Question, read_question
 Respond = Callable[[int, bytes, bytes], None]
 """Answers a request once: status, further header lines (each with its CRLF), body."""
 
+CLOSING = b"connection: close\r\n"
+"""A header line that ends the connection with its answer."""
+
 Handler = Callable[[bytes, Respond], None]
 """Takes a request's body, and a way to answer now or later, in the event loop. Raises nothing."""
 
@@ -248,7 +251,8 @@ class FastLane(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        ending = b"connection: close\r\n" if self._closing else b""
+        self._closing |= fields == CLOSING
+        ending = CLOSING if self._closing and fields != CLOSING else b""
         transport.write(
             b"HTTP/1.1 %d %b\r\n%b%bcontent-length: %d\r\n\r\n%b"
             % (status, _REASONS.get(status, b""), fields, ending, len(body), body)

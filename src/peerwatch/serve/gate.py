@@ -27,7 +27,16 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ADMIN_PREFIX = "/api/v1/admin/"
 
 # Paths whose requests carry their own proof (a member's or an invite's signature), or that tell nothing.
-_OPEN_PATHS = frozenset({"/api/v1/push", "/api/v1/enrol", "/api/v1/membership", "/health/live", "/health/ready"})
+_OPEN_PATHS = frozenset(
+    {
+        "/api/v1/push",
+        "/api/v1/enrol",
+        "/api/v1/membership",
+        "/api/v1/roster",
+        "/health/live",
+        "/health/ready",
+    }
+)
 _READ_BY_POST = frozenset(
     {
         "/api/v1/query",

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -287,20 +288,22 @@ def _shown(line: bytes) -> str:
     return repr(line[:100].decode("utf-8", "backslashreplace"))
 
 
-def write_exposition(samples: Iterable[tuple[Series, float]]) -> bytes:
+def write_exposition(samples: Iterable[tuple[Series, float]], times_ms: Iterable[int] | None = None) -> bytes:
     """Text exposition 0.0.4 of `samples`, grouped by family in order of first appearance. Stale markers are left out.
 
-    Where series of one family disagree about HELP or TYPE, the first one counts.
+    With `times_ms`, one for each sample, every line has its timestamp. Where series of one family disagree about HELP
+    or TYPE, the first one counts.
     """
     families: dict[str, list[str]] = {}
-    for series, value in samples:
+    ends = repeat("\n") if times_ms is None else (f" {time_ms}\n" for time_ms in times_ms)
+    for (series, value), end in zip(samples, ends, strict=False):
         if value != value and is_stale(np.array([value])).any():
             continue
         family = _family_name(series)
         lines = families.get(family)
         if lines is None:
             lines = families[family] = _header(family, series)
-        lines.append(f"{_series_text(series.labels)} {_number_text(value)}\n")
+        lines.append(f"{_series_text(series.labels)} {_number_text(value)}{end}")
     return "".join(line for lines in families.values() for line in lines).encode()
 
 

@@ -270,7 +270,7 @@ class RootRotation(_message.Message):
     def __init__(self, fleet: _Optional[bytes] = ..., old_root: _Optional[bytes] = ..., new_root: _Optional[bytes] = ..., serial: _Optional[int] = ...) -> None: ...
 
 class RosterEntry(_message.Message):
-    __slots__ = ("fleet", "member", "signing_key", "name", "roles", "expires_ms", "version", "revoked", "signer")
+    __slots__ = ("fleet", "member", "signing_key", "name", "roles", "expires_ms", "version", "revoked", "signer", "uses", "invites", "addresses", "tls_pin")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     SIGNING_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +280,10 @@ class RosterEntry(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
     SIGNER_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
+    INVITES_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    TLS_PIN_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     member: bytes
     signing_key: bytes
@@ -289,10 +293,50 @@ class RosterEntry(_message.Message):
     version: int
     revoked: bool
     signer: bytes
-    def __init__(self, fleet: _Optional[bytes] = ..., member: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., name: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expires_ms: _Optional[int] = ..., version: _Optional[int] = ..., revoked: bool = ..., signer: _Optional[bytes] = ...) -> None: ...
+    uses: int
+    invites: _containers.RepeatedScalarFieldContainer[bytes]
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    tls_pin: bytes
+    def __init__(self, fleet: _Optional[bytes] = ..., member: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., name: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expires_ms: _Optional[int] = ..., version: _Optional[int] = ..., revoked: bool = ..., signer: _Optional[bytes] = ..., uses: _Optional[int] = ..., invites: _Optional[_Iterable[bytes]] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ...) -> None: ...
+
+class RosterQuestion(_message.Message):
+    __slots__ = ("fleet", "hub", "to", "time_ms", "digest", "prints", "entries", "certificates", "rotations")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PRINTS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    ROTATIONS_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    hub: bytes
+    to: bytes
+    time_ms: int
+    digest: bytes
+    prints: bytes
+    entries: _containers.RepeatedScalarFieldContainer[bytes]
+    certificates: _containers.RepeatedScalarFieldContainer[bytes]
+    rotations: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, fleet: _Optional[bytes] = ..., hub: _Optional[bytes] = ..., to: _Optional[bytes] = ..., time_ms: _Optional[int] = ..., digest: _Optional[bytes] = ..., prints: _Optional[bytes] = ..., entries: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RosterAnswer(_message.Message):
+    __slots__ = ("digest", "entries", "lacking", "certificates", "rotations")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    LACKING_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    ROTATIONS_FIELD_NUMBER: _ClassVar[int]
+    digest: bytes
+    entries: _containers.RepeatedScalarFieldContainer[bytes]
+    lacking: bytes
+    certificates: _containers.RepeatedScalarFieldContainer[bytes]
+    rotations: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, digest: _Optional[bytes] = ..., entries: _Optional[_Iterable[bytes]] = ..., lacking: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class InviteToken(_message.Message):
-    __slots__ = ("fleet", "root", "invite_seed", "addresses", "tls_pin", "expires_ms", "link")
+    __slots__ = ("fleet", "root", "invite_seed", "addresses", "tls_pin", "expires_ms", "link", "roles")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
     INVITE_SEED_FIELD_NUMBER: _ClassVar[int]
@@ -300,6 +344,7 @@ class InviteToken(_message.Message):
     TLS_PIN_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     root: bytes
     invite_seed: bytes
@@ -307,7 +352,8 @@ class InviteToken(_message.Message):
     tls_pin: bytes
     expires_ms: int
     link: str
-    def __init__(self, fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., invite_seed: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ..., expires_ms: _Optional[int] = ..., link: _Optional[str] = ...) -> None: ...
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., invite_seed: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ..., expires_ms: _Optional[int] = ..., link: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EnrolBody(_message.Message):
     __slots__ = ("fleet", "invite", "member", "signing_key", "name", "time_ms")
@@ -338,7 +384,7 @@ class EnrolRequest(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., invite_signature: _Optional[bytes] = ..., member_signature: _Optional[bytes] = ..., signing_signature: _Optional[bytes] = ...) -> None: ...
 
 class Membership(_message.Message):
-    __slots__ = ("entry", "roster", "certificates", "rotations", "roster_version", "fleet", "root")
+    __slots__ = ("entry", "roster", "certificates", "rotations", "roster_version", "fleet", "root", "format")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
@@ -346,6 +392,7 @@ class Membership(_message.Message):
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     FLEET_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
     entry: bytes
     roster: _containers.RepeatedScalarFieldContainer[bytes]
     certificates: _containers.RepeatedScalarFieldContainer[bytes]
@@ -353,7 +400,8 @@ class Membership(_message.Message):
     roster_version: int
     fleet: bytes
     root: bytes
-    def __init__(self, entry: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ...) -> None: ...
+    format: int
+    def __init__(self, entry: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., format: _Optional[int] = ...) -> None: ...
 
 class Block(_message.Message):
     __slots__ = ("hash", "data", "timestamp", "ttl", "version", "signature")

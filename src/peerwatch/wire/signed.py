@@ -27,6 +27,7 @@ class Domain(Enum):
     ENROL = b"peerwatch/enrol/1\n"
     BLOCK = b"peerwatch/block/1\n"
     PEER_INFO = b"peerwatch/peer-info/1\n"
+    ROSTER_QUESTION = b"peerwatch/roster-question/1\n"
 
 
 def parse_message(kind: type[M], raw: bytes) -> M:

@@ -1,0 +1,29 @@
+"""`peerwatch revoke`: put a member out of the fleet, for good."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Annotated
+
+from peerwatch.cli import options
+from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.parameters import Argument
+
+
+def revoke(
+    who: Annotated[str, Argument(help="The member's name or peer id.")],
+    data: options.Data = None,
+    url: options.Url = "",
+    token: options.Token = "",
+    ca: options.CaFile = "",
+    config: options.Config = None,
+    json: options.Json = False,
+) -> None:
+    """Put a member out for good: from now on nothing is taken from it, and its keys never come back."""
+    settings = options.settings_from(config, data=data)
+    with HubClient(url, settings.folder, token, ca) as hub:
+        gone = hub.post("/api/v1/admin/revoke", {"who": who})
+    if json:
+        print(jsonlib.dumps(gone))
+        return
+    print(f"revoked {gone['name']} ({gone['peer_id']}); the name is free again, the keys never are")

@@ -1,0 +1,94 @@
+"""Two hubs of one fleet: one joins the other, and what either decides about members holds on both within seconds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from peerwatch.cli.known_hub import KnownHub, save_known_hub
+from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
+
+pytestmark = pytest.mark.e2e
+
+
+def _json(processes: Processes, hub: str, *command: str) -> list[dict[str, object]]:
+    done = processes.run(*command, "--json", "--data", str(processes.folder / hub))
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, object]] = json.loads(done.stdout)
+    return found
+
+
+def _names(processes: Processes, hub: str) -> set[object]:
+    return {row["name"] for row in _json(processes, hub, "agents", "--all") if not row["revoked"]}
+
+
+def _token(processes: Processes, hub: str, *flags: str) -> str:
+    done = processes.run("invite", "--json", "--data", str(processes.folder / hub), *flags)
+    assert done.returncode == 0, done.stderr
+    token: str = json.loads(done.stdout)["token"]
+    return token
+
+
+def _hub(processes: Processes, name: str, **extra: str) -> Running:
+    settings = {**extra, "PEERWATCH_NAME": name, "PEERWATCH_HUB_SYNC_INTERVAL_S": "1"}
+    folder = str(processes.folder / name)
+    return processes.start("hub", "--data", folder, "--listen", "127.0.0.1:0", name=name, extra=settings)
+
+
+def _two_hubs(processes: Processes, **extra: str) -> tuple[str, str]:
+    """(URL of `one`, which has the root key, URL of `two`, which has joined it)."""
+    one = _hub(processes, "one", **extra).url()
+    token = _token(processes, "one", "--roles", "hub", "--name", "two")
+    joined = processes.run("join", token, "--data", str(processes.folder / "two"))
+    assert joined.stdout.startswith("joined as hub two,"), joined
+    return one, _hub(processes, "two", **extra).url()
+
+
+def test_two_hubs_share_one_roster(processes: Processes) -> None:
+    """An agent that joined at one delivers to the other; whoever revokes it, both refuse it, and its name is free."""
+    one, two = _two_hubs(processes)
+    data = processes.folder / "web"
+    joined = processes.run("join", _token(processes, "one"), "--no-run", "--name", "web", "--data", str(data))
+    assert joined.stdout.startswith("joined as web,"), joined
+    eventually(lambda: "web" in _names(processes, "two"), "the other hub knows it", 30)
+    agent = processes.start("agent", "--data", str(data), "--metrics-port", "0", name="at-one", extra=QUICK)
+    eventually(lambda: value(one, 'up{instance="web"}') == 1, "it delivers to one", 40)
+    agent.stop()
+    save_known_hub(data / "agent", KnownHub((two,)))
+    agent = processes.start("agent", "--data", str(data), "--metrics-port", "0", name="at-two", extra=QUICK)
+    eventually(lambda: value(two, 'up{instance="web"}') == 1, "it delivers to two, and believes its acks", 60)
+    assert "ack not believed" not in agent.log
+    assert processes.run("revoke", "web", "--data", str(processes.folder / "one")).returncode == 0
+    eventually(lambda: ask(two, 'up{instance="web"}') == [], "the other hub has cut it off", 30)
+    assert "web" not in _names(processes, "two")
+    again = processes.run("join", _token(processes, "two"), "--no-run", "--data", str(data))
+    assert again.returncode == 2 and "never comes back" in again.stderr
+
+
+def test_an_invite_of_one_hub_is_spent_on_both(processes: Processes) -> None:
+    """Each use counts on either hub, over HTTPS with pinned certificates."""
+    one, two = _two_hubs(processes, PEERWATCH_HUB_TLS="always")
+    assert one.startswith("https://") and two.startswith("https://")
+    token = _token(processes, "two", "--uses", "2", "--name", "rack")
+    first = processes.run("join", token, "--no-run", "--data", str(processes.folder / "a"))
+    assert first.stdout.startswith("joined as rack,"), first
+    eventually(lambda: "rack" in _names(processes, "one"), "the other hub knows it", 30)
+    rows = eventually(lambda: _json(processes, "one", "invites"), "and the invite", 10)
+    assert [(row["name"], row["uses_left"], row["uses"]) for row in rows] == [("rack", 1, 2)]
+    assert processes.run("join", token, "--no-run", "--data", str(processes.folder / "b")).returncode == 0
+    eventually(lambda: _json(processes, "one", "invites") == [], "it is spent", 30)
+
+
+def test_a_revoked_hub_is_cut_off(processes: Processes) -> None:
+    """It is told by the others' signed word, says so, and takes nothing any more."""
+    _two_hubs(processes)
+    hub = str(processes.folder / "two")
+    assert processes.run("health", "--data", hub).returncode == 0
+    done = processes.run("revoke", "two", "--data", str(processes.folder / "one"))
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: processes.run("health", "--data", hub).returncode != 0, "it is not ready", 30)
+    said = processes.run("health", "--data", hub)
+    assert "revoked by its fleet" in said.stdout + said.stderr
+    refused = processes.run("invite", "--data", hub)
+    assert refused.returncode == 2 and "revoked" in refused.stderr, refused
