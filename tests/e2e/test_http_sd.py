@@ -71,6 +71,19 @@ def test_an_announced_port_is_listed_where_the_hub_is_told_to(processes: Process
     assert direct and _targets(hub)["second"]["labels"]["__meta_peerwatch_via"] == "direct"
 
 
+def test_a_hub_with_tls_is_listed_so(processes: Processes) -> None:
+    """The scheme is that of the question, or of hub.addresses where a proxy stands before the hub."""
+    hub = processes.up(extra={"PEERWATCH_HUB_TLS": "always"}).url()
+    asked = f"{hub}/api/v1/sd/targets"
+
+    def listed() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = httpx.get(asked, verify=False, trust_env=False).json()  # its own
+        return found
+
+    (group,) = eventually(listed, "the hub's own agent is listed", 30)
+    assert (group["labels"]["__scheme__"], group["targets"]) == ("https", [hub.removeprefix("https://")])
+
+
 @pytest.mark.servers
 @pytest.mark.skipif(not PROMETHEUS, reason="needs prometheus (Debian: prometheus)")
 @pytest.mark.parametrize("binary", SERVERS)

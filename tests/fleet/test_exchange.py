@@ -14,7 +14,10 @@ from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.exchange import Exchange
 from peerwatch.fleet.invite import Invite
 from peerwatch.fleet.roster import AGENT, HUB
+from peerwatch.fleet.trust import HubCertificate, certify_hub
+from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import PrivateKey
+from peerwatch.wire.signed import Domain, sign_message
 from tests.fleet.kit import second_hub
 from tests.fleet.test_membership import NOW, Clock, _request
 
@@ -187,3 +190,22 @@ def test_old_invites_are_forgotten_by_all(hubs: tuple[Authority, Authority]) -> 
     mine, theirs = Exchange(first, clock), Exchange(second, clock)
     assert mine.take(theirs.answer(mine.first_question(second.member))).agrees
     assert len(first.membership.roster) == len(second.membership.roster) - 1
+
+
+def test_a_stranger_cannot_keep_a_hub_busy(hubs: tuple[Authority, Authority], tmp_path: Path) -> None:
+    """However many certificates come with an unsigned question, hardly a signature is looked at."""
+    first, _ = hubs
+    stranger, looked = PrivateKey.generate(), list[bytes]()
+    bogus = [
+        certify_hub(stranger, first.fleet, HubCertificate(at.to_bytes(32, "big"), stranger.public, 0, NOW * 2, 1))
+        for at in range(300)
+    ]
+    question = pb.RosterQuestion(
+        fleet=first.fleet, hub=bytes(32), to=first.member, time_ms=NOW, certificates=bogus, entries=bogus
+    ).SerializeToString()
+    raw = sign_message(stranger, Domain.ROSTER_QUESTION, question)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("peerwatch.fleet.trust.open_message", lambda raw, *_: looked.append(raw) or bytes(0))
+        with pytest.raises((SignatureError, DecodeError)):
+            Exchange(first, Clock()).answer(raw)
+    assert len(looked) <= 1

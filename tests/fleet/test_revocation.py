@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,14 @@ def test_a_revoked_hub_signs_nothing_any_more(hub: Authority, tmp_path: Path) ->
         hub.membership.roster.merge(late, NOW)
     with pytest.raises(SignatureError, match="was revoked"):
         hub.membership.hub_verifier(second.peer.public, NOW)
+
+
+def test_a_revoked_hub_revokes_nobody(hub: Authority, tmp_path: Path) -> None:
+    """Else one in wrong hands could put the whole fleet out, for good, after it was found out."""
+    second = _second_hub(hub, load_key(tmp_path / "hub/root.key"))
+    agent = _agent(hub)
+    hub.revoke("hub-2")
+    revenge = replace(agent, version=agent.version + 9, revoked=True)
+    with pytest.raises(SignatureError, match="a hub that was revoked"):
+        hub.membership.roster.merge(sign_entry(second.signing, second.peer.public, hub.fleet, revenge), NOW)
+    assert _acts(hub.membership, agent)

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from peerwatch.errors import DecodeError, PeerError, SignatureError
 from peerwatch.fleet.authority import Authority
+from peerwatch.fleet.trust import certified_hub
 from peerwatch.model import Clock
 from peerwatch.telemetry import get_logger
 from peerwatch.wire import schema_pb2 as pb
@@ -88,7 +89,9 @@ class Exchange:
             raise SignatureError(
                 f"roster question is of {question.time_ms} ms, here it is {now_ms} ms: check the clocks"
             )
-        self._authority.membership.trust.learn(question.rotations, question.certificates, now_ms)
+        # Of what a stranger sends two signatures are looked at: more would let him keep this hub busy.
+        own = [one for one in question.certificates if certified_hub(one) == question.hub][:1]
+        self._authority.membership.trust.learn(question.rotations, own, now_ms)
         verifier = self._authority.membership.hub_verifier(question.hub, now_ms)
         open_message(raw, Domain.ROSTER_QUESTION, verifier)
         return question

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 
 from peerwatch.errors import SignatureError
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.envelope import FLEET_BYTES
 from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier, peer_id
-from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message
+from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message, split_message
 
 _MAX_HUBS = 256  # a fleet has one to a few; more is somebody filling memory
 MAX_ROTATIONS = 256  # every member keeps the whole line; once a month is twenty years
@@ -45,6 +46,11 @@ def certify_hub(root: PrivateKey, fleet: bytes, certificate: HubCertificate) -> 
         serial=certificate.serial,
     ).SerializeToString()
     return sign_message(root, Domain.HUB_CERTIFICATE, payload)
+
+
+def certified_hub(raw: bytes) -> bytes:
+    """The hub that a certificate names; nothing is verified. Raises PeerError for what is none."""
+    return parse_message(pb.HubCertificate, split_message(raw)[0]).hub
 
 
 def rotate_root(old: PrivateKey, fleet: bytes, new_root: bytes, serial: int) -> bytes:
@@ -84,10 +90,12 @@ class Trust:
 
         A certificate that is not of the present root, or not of now, is left out: hubs hear of a rotation one by one.
         """
+        if len(rotations) > MAX_ROTATIONS:
+            raise SignatureError(f"{len(rotations)} root rotations, limit {MAX_ROTATIONS}")
         before = (len(self.rotations), self.certificates)
         for rotation in rotations[len(self.rotations) :]:
             self.add_rotation(rotation)
-        for raw in certificates:
+        for raw in islice(certificates, _MAX_HUBS):
             with suppress(SignatureError):
                 self.add_certificate(raw, now_ms)
         return before != (len(self.rotations), self.certificates)
