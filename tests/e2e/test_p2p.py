@@ -68,6 +68,18 @@ class Pair:
         found = ask(self.url, 'node_boot_time_seconds{instance="second"}[1h]')
         return [round(float(at) * 1000) for at, _ in found[0]["values"]] if found else []
 
+    def revoke(self) -> None:
+        """Put the agent out."""
+        done = self._processes.run("revoke", "second", "--data", str(self.hub_folder))
+        assert done.returncode == 0, done
+
+    def connections(self) -> int:
+        """How many the hub's node has that others opened."""
+        page = httpx.get(f"{self.url}/metrics/node", trust_env=False, timeout=10).text
+        found = re.search(r'^libp2p_connections_active\{direction="inbound"\} (\d+)', page, re.MULTILINE)
+        assert found is not None, page
+        return int(found[1])
+
     def goes_on(self, what: str) -> None:
         """Until the hub has samples that were taken after now."""
         now_ms = time.time() * 1000
@@ -95,6 +107,8 @@ def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
     nodes = _nodes(pair.hub) + _nodes(pair.agent)
     assert len(nodes) == 2
     _stranger_is_refused(pair)
+    pair.revoke()
+    eventually(lambda: pair.connections() == 0, "whoever is revoked is cut off")
     assert pair.agent.stop() == 0
     assert pair.hub.stop() == 0
     eventually(lambda: not any(one.is_running() for one in nodes), "the nodes are gone with those who started them")

@@ -186,3 +186,11 @@ def test_the_node_is_told_of_active_members_only() -> None:
     assert view_of(roster, NOW) == RosterView(
         4, {PEERS[0]: MemberView(("agent",)), PEERS[1]: MemberView(("agent",), NOW + 1)}
     )
+    told, version = roster.changes, roster.version
+    other = RosterEntry(keys[1], keys[1], "m1", ("agent",), NOW + 1, 2, True)  # from another hub, of a lower version
+    roster.restore(sign_entry(PrivateKey(bytes(32)), keys[0], b"F" * 16, other))
+    assert (roster.changes, roster.version) == (told + 1, version)
+    assert list(view_of(roster, NOW).members) == [PEERS[0]]
+    again = RosterEntry(PrivateKey(bytes([9] * 32)).public, keys[1], "m1", ("agent",), 0, 5, False)  # with a barred key
+    roster.restore(sign_entry(PrivateKey(bytes(32)), keys[0], b"F" * 16, again))
+    assert list(view_of(roster, NOW).members) == [PEERS[0]]

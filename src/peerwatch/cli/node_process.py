@@ -185,9 +185,10 @@ class NodeProcess:
 
     async def _tell_roster(self, channel: Channel, told: int) -> int:
         roster = self._roster()
-        if roster.version != told:
+        changes = roster.changes
+        if changes != told:
             await channel.request(from_view(view_of(roster, self._clock.now_ms())))
-        return roster.version
+        return changes
 
     async def _open(self, channel: Channel, member: bytes, addresses: Sequence[str]) -> None:
         try:

@@ -127,6 +127,8 @@ class Roster:
         self._revoked_keys: set[bytes] = set()
         self._came_by: dict[bytes, set[bytes]] = {}
         self.version = 0
+        self.changes = 0
+        """Entries taken in so far: tells a copy that it is old. The version does not, for hubs' entries may cross."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -205,6 +207,7 @@ class Roster:
         self._members_of.setdefault(entry.name, set()).add(entry.member)
         self._entries[entry.member] = (entry, raw)
         self.version = max(self.version, entry.version)
+        self.changes += 1
 
     def _open(self, raw: bytes, now_ms: int) -> RosterEntry:
         payload, _, _ = split_message(raw)

@@ -41,6 +41,8 @@ class RosterView:
 def view_of(roster: Roster, now_ms: int) -> RosterView:
     """What the main process tells its node: whoever may act now, open invites included. 15 us per member."""
     members = {
-        peer_id(entry.member): MemberView(entry.roles, entry.expires_ms) for entry in roster if entry.active(now_ms)
+        peer_id(entry.member): MemberView(entry.roles, entry.expires_ms)
+        for entry in roster
+        if roster.may_act(entry, now_ms)
     }
     return RosterView(roster.version, members)
