@@ -87,6 +87,7 @@ class P2pConfig:
     listen: tuple[str, ...] = ()  # of a hub, as /ip4/0.0.0.0/tcp/4001: members deliver there, nobody else gets in
     external: tuple[str, ...] = ()  # what others are told to dial; empty: what it listens on
     bootstrap_peers: tuple[str, ...] = ()  # of an agent: its hub, as /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
+    https_fallback: bool = False  # true: an agent delivers over HTTPS while libp2p fails
     max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent
 
 

@@ -22,14 +22,16 @@ pytest.importorskip("libp2p", reason="the extra p2p is not installed: make p2p")
 from tests.node.host.kit import node, run  # needs libp2p
 
 pytestmark = pytest.mark.e2e
+NOWHERE = "/ip4/127.0.0.1/tcp/9"
 STALL_S = 60.0  # two processes start anew, dial and handshake on a busy machine
 
 
 class Pair:
-    """A hub that listens for libp2p, and an agent that knows no other way to it."""
+    """A hub that listens for libp2p, and an agent that knows no other way to it: or, `https`, no way by libp2p."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, *, https: bool = False) -> None:
         self._processes = processes
+        self._https = https
         self.hub_folder, self.agent_folder = processes.folder / "hub", processes.folder / "second"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,10 +50,11 @@ class Pair:
         arguments = ["hub", "--data", str(self.hub_folder), "--listen", self._http]
         return self._processes.start(*arguments, extra={"P2P_LISTEN_ADDRS": self.listen})
 
-    def start_agent(self) -> Running:
+    def start_agent(self, **more: str) -> Running:
         """The agent, likewise."""
         hub = peer_id(load_key(self.hub_folder / "fleet" / "peer.key").public)
-        settings = {**QUICK, "P2P_BOOTSTRAP_PEERS": f"{self.listen}/p2p/{hub}"}
+        address = NOWHERE if self._https else self.listen
+        settings = {**QUICK, "P2P_BOOTSTRAP_PEERS": f"{address}/p2p/{hub}", **more}
         arguments = ["agent", "--data", str(self.agent_folder), "--metrics-port", "0"]
         return self._processes.start(*arguments, extra=settings)
 
@@ -60,6 +63,8 @@ class Pair:
         token = json.loads(made.stdout)["token"]
         done = self._processes.run("join", token, "--no-run", "--data", str(self.agent_folder))
         assert done.returncode == 0, done
+        if self._https:
+            return
         known = self.agent_folder / "agent" / "hub.json"
         known.write_text(re.sub(r"http://[^\"]+", "http://127.0.0.1:9", known.read_text()))  # nobody is there
 
@@ -127,6 +132,17 @@ def _stranger_is_refused(pair: Pair) -> None:
     page = httpx.get(f"{pair.url}/metrics/node", trust_env=False, timeout=10).text.splitlines()
     assert 'p2p_denied_total{reason="not_a_member"} 1.0' in page
     assert 'libp2p_connections_active{direction="inbound"} 1.0' in page
+
+
+def test_https_is_the_second_way_only_where_it_is_told_so(processes: Processes) -> None:
+    """Nobody listens where the bootstrap peer should be: one agent waits, the other delivers."""
+    pair = Pair(processes, https=True)
+    eventually(lambda: "hub not reached over libp2p yet" in pair.agent.log, "it tries", STALL_S)
+    time.sleep(3)  # samples and reports come once a second
+    assert pair.samples() == []
+    assert pair.agent.stop() == 0
+    pair.agent = pair.start_agent(PEERWATCH_P2P_HTTPS_FALLBACK="true")
+    pair.goes_on("HTTPS was allowed")
 
 
 @pytest.mark.chaos

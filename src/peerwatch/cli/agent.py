@@ -50,12 +50,14 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
     async with HttpsLink(hub.addresses[0], hub.certificate_pem) as https, anyio.create_task_group() as around:
         link: Link = https
         if node is not None:
-            link = FirstLink([P2pLink(lambda protocol, body: node.deliver(member, protocol, body)), https])
+            p2p = P2pLink(lambda protocol, body: node.deliver(member, protocol, body))
+            link = FirstLink([p2p, https]) if settings.p2p.https_fallback else p2p
             around.start_soon(node.run)
         role = AgentRole(settings, settings.agent, identity, link, "hub", member, clock, CollectorRegistry())
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
-            print(f"peerwatch agent {entry.name}: delivering to {hub.addresses[0]}", flush=True)
+            where = hub.addresses[0] if node is None else f"{peer_id(member)} over libp2p"
+            print(f"peerwatch agent {entry.name}: delivering to {where}", flush=True)
             if role.metrics_url:
                 print(f"metrics for a Prometheus that pulls: {role.metrics_url}", flush=True)
         role.close()
