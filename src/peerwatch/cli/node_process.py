@@ -119,7 +119,7 @@ class NodeProcess:
             reason = "ended"
             try:
                 await self._live()
-            except (PeerwatchError, OSError) as error:
+            except (PeerwatchError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
                 reason = str(error)
             if self._clock.monotonic_s() - began_s > _WELL_S:
                 wait_s = _FIRST_WAIT_S
