@@ -147,10 +147,13 @@ def test_https_is_the_second_way_only_where_it_is_told_so(processes: Processes) 
 
 @pytest.mark.chaos
 def test_nodes_and_hub_killed_in_turn_lose_nothing_and_store_nothing_twice(processes: Processes) -> None:
-    """kill -9 of either node, of the hub, of the agent: delivery goes on, and every second has one sample."""
+    """A frozen node, kill -9 of either node and of the hub: delivery goes on, and every second has one sample."""
     pair = Pair(processes)
     pair.goes_on("the start")
     first_ms = pair.samples()[0]
+    (node,) = _nodes(pair.hub)
+    node.suspend()  # frozen it says nothing and ends nothing
+    pair.goes_on("the hub's node was frozen")
     for round_ in range(3):
         for victim in (pair.hub, pair.agent):
             (node,) = eventually(lambda of=victim: _nodes(of), f"a node of {victim.name}")  # type: ignore[misc]

@@ -177,6 +177,8 @@ class HubRole:
             return self.authority.membership.welcome(b"")
         if inbound.protocol != PUSH:
             raise LinkError(f"nobody answers {inbound.protocol} here")
+        if self.authority.is_revoked:  # its acks count nowhere: whoever asks must keep what it has
+            raise LinkError("this hub was revoked by its fleet")
         result = await self.collector.push(inbound.body)
         if result.wait_s is not None:
             raise QuotaError("the hub is full", result.wait_s)

@@ -49,6 +49,7 @@ _FIRST_WAIT_S, _MOST_WAIT_S, _WELL_S = 1.0, 60.0, 60.0
 _DELIVER_S = 20.0  # as over HTTPS
 _END_S = 5.0
 _ASK_S = 5.0
+_ALIVE_S = 10.0  # how often it must show that it is not frozen
 
 Answer = Callable[[Inbound], Awaitable[bytes]]
 """What a member is answered. Raises errors of ours."""
@@ -131,16 +132,19 @@ class NodeProcess:
         """One life of the process, from start to end."""
         async with self._process() as process:
             channel = await self._connect(process)
+            failure: PeerwatchError | None = None
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(channel.run)
                 try:
                     await channel.ready()
                     await self._attend(channel, tasks)
                 except PeerwatchError as error:
-                    _log.info("node's socket", reason=str(error))
+                    failure = error
                 finally:
                     self._channel = None
                     channel.close()
+            if failure := failure or channel.failure:
+                raise failure
 
     @asynccontextmanager
     async def _process(self) -> AsyncIterator[anyio.abc.Process]:
@@ -177,11 +181,15 @@ class NodeProcess:
         for member, addresses in self._hold.items():
             tasks.start_soon(self._open, channel, member, addresses)
         self._channel = channel
+        asked_s = self._clock.monotonic_s()
         while not channel.closed.is_set():
             with anyio.move_on_after(_LOOK_S):
                 await channel.closed.wait()
             if not channel.closed.is_set():
                 told = await self._tell_roster(channel, told)
+                if self._clock.monotonic_s() - asked_s > _ALIVE_S:  # one that is frozen says nothing by itself
+                    await channel.request(AskStatus(), _ASK_S)
+                    asked_s = self._clock.monotonic_s()
 
     async def _tell_roster(self, channel: Channel, told: int) -> int:
         roster = self._roster()

@@ -36,9 +36,15 @@ def _main() -> int:
         error = error_of(group)
         if not isinstance(error, PeerwatchError):
             raise
-        print(f"peerwatch node: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return _refuse(error)
+    except (PeerwatchError, OSError) as error:
+        return _refuse(error)
     return 0
+
+
+def _refuse(error: BaseException) -> int:
+    print(f"peerwatch node: {error}", file=sys.stderr)  # noqa: T201
+    return 2
 
 
 async def _run(start: NodeStart) -> None:

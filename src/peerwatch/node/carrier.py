@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import anyio
 import msgspec
 
-from peerwatch.errors import DecodeError, LinkError, PeerwatchError
+from peerwatch.errors import DecodeError, LinkError, PeerwatchError, QuotaError
 from peerwatch.node.connection import Stream
 from peerwatch.node.failures import checked_reply, to_failed
 from peerwatch.node.frames import FrameReader, pack_frame
@@ -20,7 +20,8 @@ from peerwatch.node.metrics import NodeMetrics
 from peerwatch.wire.protocols import MEMBERSHIP, PUSH
 
 _READ_BYTES = 1 << 16
-_MOST_IDLE = 4  # streams kept per member: an agent has two lanes, and asks who the hubs are
+_MOST_STREAMS = 4  # of one member and protocol, kept or served: an agent has two lanes
+_MAX_HELD_BYTES = 64 << 20  # a quarter of what an agent's node may take; 30,000 requests of the usual size
 _MAX_REQUEST_BYTES = {PUSH: 9 << 20, MEMBERSHIP: 16}  # a push as the collector's HTTP door takes it: 8 MB and its frame
 _MAX_ANSWER_BYTES = 4 << 20
 _REQUEST_S = 30.0
@@ -36,10 +37,15 @@ class Carrier:
 
     A stream carries one request at a time, so requests of one member run side by side on as many streams, which the
     host bounds. `serve` answers those of others; its errors travel as words, ours that are bugs end the stream.
+
+    Of one member at most four streams of a protocol are served at a time; requests of all together hold at most
+    `held_bytes`. Past either the stream is reset, and whoever asked tries again.
     """
 
-    def __init__(self, host: Host, serve: Serve, metrics: NodeMetrics) -> None:
+    def __init__(self, host: Host, serve: Serve, metrics: NodeMetrics, held_bytes: int = _MAX_HELD_BYTES) -> None:
         self._host = host
+        self._served: Counter[tuple[bytes, str]] = Counter()
+        self._held = _Held(held_bytes)
         self._metrics = metrics
         self._serve = serve
         self._idle: defaultdict[tuple[bytes, str], list[Stream]] = defaultdict(list)
@@ -77,11 +83,7 @@ class Carrier:
         """One request on this stream; kept afterwards, dropped when anything else happens."""
         try:
             await stream.write(frame)
-            reader = FrameReader(_MAX_ANSWER_BYTES)
-            answer = await _next_frame(stream, reader)
-            if answer is None or reader.in_frame:
-                raise LinkError(f"stream {stream.protocol} ended without an answer, or with more than one")
-            reply = _decoded(answer)
+            reply = _decoded(await _answer_frame(stream))
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await stream.reset()
@@ -91,15 +93,32 @@ class Carrier:
 
     async def _keep(self, stream: Stream) -> None:
         idle = self._idle[stream.member, stream.protocol]
-        if len(idle) < _MOST_IDLE:
+        if len(idle) < _MOST_STREAMS:
             idle.append(stream)
         else:
             await stream.reset()
 
     async def _answer_all(self, stream: Stream) -> None:
         """Serve a stream of another's until it ends. What is no frame ends it: the host resets it."""
+        key = stream.member, stream.protocol
+        if self._served[key] >= _MOST_STREAMS:
+            raise QuotaError(f"{stream.protocol}: {self._served[key]} streams of one member, limit {_MOST_STREAMS}")
+        self._served[key] += 1
+        try:
+            while await self._answer_one(stream):
+                pass
+        finally:
+            self._served[key] -= 1
+            if not self._served[key]:
+                del self._served[key]
+
+    async def _answer_one(self, stream: Stream) -> bool:
+        """Serve one request; False when the other side ended instead."""
         reader = FrameReader(_MAX_REQUEST_BYTES[stream.protocol])
-        while (request := await _next_frame(stream, reader)) is not None:
+        with self._held.share() as share:
+            request = await _next_frame(stream, reader, share.add)
+            if request is None:
+                return False
             if reader.in_frame:
                 raise DecodeError(f"{stream.protocol}: a second request before the answer to the first")
             answer: Delivered | Failed
@@ -111,25 +130,74 @@ class Carrier:
                 answer = to_failed(error)
             self._metrics.processed(stream.protocol, anyio.current_time() - began_s)
             await stream.write(pack_frame(encode_message(answer), _MAX_ANSWER_BYTES))
+        return True
 
 
-async def _next_frame(stream: Stream, reader: FrameReader) -> bytes | None:
-    """The next frame; None where the other side ended between two. The rest of one that began must come in time."""
-    while True:
+class _Held:
+    """Bytes of requests that are in memory. Mutable; owned by one carrier."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.bytes = 0
+        self.limit_bytes = limit_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[_Share]:
+        """What one request takes of it, given back at the end."""
+        share = _Share(self)
         try:
-            with anyio.fail_after(_REQUEST_S if reader.in_frame else None):
+            yield share
+        finally:
+            self.bytes -= share.bytes
+
+
+class _Share:
+    def __init__(self, held: _Held) -> None:
+        self.bytes = 0
+        self._held = held
+
+    def add(self, size_bytes: int) -> None:
+        """So many more. Raises QuotaError past the limit."""
+        held = self._held
+        if held.bytes + size_bytes > held.limit_bytes:
+            raise QuotaError(f"requests of {held.bytes + size_bytes} bytes in memory, limit {held.limit_bytes}", 1.0)
+        held.bytes += size_bytes
+        self.bytes += size_bytes
+
+
+def _uncounted(size_bytes: int) -> None:
+    """Answers are bounded by the requests that we made."""
+
+
+async def _answer_frame(stream: Stream) -> bytes:
+    """The answer's frame. An answer that is none is the link's trouble, not the request's."""
+    reader = FrameReader(_MAX_ANSWER_BYTES)
+    try:
+        answer = await _next_frame(stream, reader, _uncounted)
+    except DecodeError as error:
+        raise LinkError(str(error)) from error
+    if answer is None or reader.in_frame:
+        raise LinkError(f"stream {stream.protocol} ended without an answer, or with more than one")
+    return answer
+
+
+async def _next_frame(stream: Stream, reader: FrameReader, count: Callable[[int], None]) -> bytes | None:
+    """The next frame; None where the other side ended between two. One that began must be whole in time."""
+    data = await stream.read(_READ_BYTES)
+    try:
+        with anyio.fail_after(_REQUEST_S):
+            while data:
+                count(len(data))
+                frames = reader.feed(data)
+                if len(frames) > 1:
+                    raise DecodeError(f"{stream.protocol}: {len(frames)} frames at once, one was due")
+                if frames:
+                    return frames[0]
                 data = await stream.read(_READ_BYTES)
-        except TimeoutError as error:
-            raise LinkError(f"{stream.protocol}: the rest of a frame did not come within {_REQUEST_S:g} s") from error
-        if not data:
-            if reader.in_frame:
-                raise LinkError(f"{stream.protocol}: ended within a frame")
-            return None
-        frames = reader.feed(data)
-        if len(frames) > 1:
-            raise DecodeError(f"{stream.protocol}: {len(frames)} frames at once, one was due")
-        if frames:
-            return frames[0]
+    except TimeoutError as error:
+        raise LinkError(f"{stream.protocol}: the rest of a frame did not come within {_REQUEST_S:g} s") from error
+    if reader.in_frame:
+        raise LinkError(f"{stream.protocol}: ended within a frame")
+    return None
 
 
 def _decoded(answer: bytes) -> Delivered | Failed:

@@ -209,7 +209,8 @@ class Node:
             return
         connected = isinstance(event, ConnectionOpened)
         if not connected:
-            self._carrier.forget(event.member)
+            if all(one.member != event.member for one in self._host.connections):  # else a newer one took its place
+                self._carrier.forget(event.member)
             self._wake.set()
         self._server.tell(
             Presence(
