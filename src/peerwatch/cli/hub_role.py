@@ -169,9 +169,9 @@ class HubRole:
             return None
         folder = self._settings.folder
         start = node_start(self._settings, folder, folder / "fleet" / "peer.key", "hub")
-        return NodeProcess(start, lambda: self.authority.membership.roster, self._clock, answer=self._answer_member)
+        return NodeProcess(start, lambda: self.authority.membership.roster, self._clock, answer=self.answer_member)
 
-    async def _answer_member(self, inbound: Inbound) -> bytes:
+    async def answer_member(self, inbound: Inbound) -> bytes:
         """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""
         if inbound.protocol == MEMBERSHIP:
             return self.authority.membership.welcome(b"")
