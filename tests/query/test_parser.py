@@ -6,7 +6,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import ParseError
@@ -30,6 +30,7 @@ from peerwatch.query.ast import (
     ValueType,
     VectorSelector,
 )
+from peerwatch.query.gotext import format_duration_ms
 
 
 @pytest.mark.parametrize(
@@ -243,6 +244,16 @@ def test_what_is_printed_parses_to_the_same_tree(expr: Expr) -> None:
     """parse(print(tree)) == tree, on one line and on several."""
     assert parse(format_expr(expr)) == expr
     assert parse(prettify(expr)) == expr
+
+
+@settings(max_examples=300, deadline=None)
+@example(8_739_239_336)  # one that nanoseconds in a float64 do not hold
+@given(st.integers(1, (1 << 63) // 1_000_000))
+def test_a_duration_is_read_to_the_millisecond(duration_ms: int) -> None:
+    """Whatever a range is printed as is read as the same number of milliseconds."""
+    ranged = parse(f"up[{format_duration_ms(duration_ms)}]")
+    assert isinstance(ranged, MatrixSelector)
+    assert ranged.range == duration_ms
 
 
 @settings(max_examples=300, deadline=None)

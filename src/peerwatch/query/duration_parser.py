@@ -47,9 +47,11 @@ def parse_offset(cursor: Cursor) -> Duration:
 
 
 def _duration(node: Node) -> Duration:
-    if isinstance(node, NumberLiteral):
-        return int(round(node.value * 1e9) / 1e6)
-    return node
+    if not isinstance(node, NumberLiteral):
+        return node
+    if node.is_duration:
+        return round(node.value * 1000)  # whole milliseconds, which nanoseconds in a float64 would lose at 101 days
+    return int(round(node.value * 1e9) / 1e6)
 
 
 def _binary(cursor: Cursor, minimum: int) -> Node:
