@@ -10,6 +10,7 @@ from peerwatch.agent.agent import Agent
 from peerwatch.agent.aggregate import Aggregate, AggregationRule
 from peerwatch.agent.config import AgentConfig, SourceSetting
 from peerwatch.agent.proc_root import ProcRoot
+from peerwatch.agent.sources.node import Page
 from peerwatch.errors import DiskFullError
 from peerwatch.model import Batch
 from peerwatch.telemetry import CollectorRegistry
@@ -26,7 +27,15 @@ FIVE_S = AgentConfig(phase=0.0)
 class Story:
     """An agent on the large tree, in virtual time."""
 
-    def __init__(self, config: AgentConfig, *, lanes: int = 1, refusals: int = 0, root: ProcRoot | None = None) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        lanes: int = 1,
+        refusals: int = 0,
+        root: ProcRoot | None = None,
+        node: Page | None = None,
+    ) -> None:
         self.clock = ManualClock(now_ms=START_MS)
         self.registry = CollectorRegistry()
         self.batches: list[Batch] = []
@@ -41,6 +50,7 @@ class Story:
             root=root or tree("large"),
             platform="linux",
             sleep=self.sleep,
+            node=node,
         )
 
     def deliver(self, batch: Batch) -> None:

@@ -111,12 +111,37 @@ def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
     assert re.search(r'^p2p_messages_total\{direction="inbound",protocol="push"\} [1-9]', page.text, re.M)
     nodes = _nodes(pair.hub) + _nodes(pair.agent)
     assert len(nodes) == 2
+    _node_is_sampled(pair)
     _stranger_is_refused(pair)
     pair.revoke()
     eventually(lambda: pair.connections() == 0, "whoever is revoked is cut off")
     assert pair.agent.stop() == 0
     assert pair.hub.stop() == 0
     eventually(lambda: not any(one.is_running() for one in nodes), "the nodes are gone with those who started them")
+
+
+def _node_is_sampled(pair: Pair) -> None:
+    """The agent's own page shows its node, and the hub has it as samples like any other."""
+    connected = 'libp2p_connections_active{direction="outbound"} 1'
+
+    def shown() -> str:
+        page = httpx.get(pair.agent.metrics_url(), trust_env=False, timeout=10).text
+        return page if connected in page.splitlines() else ""
+
+    page = eventually(shown, "the node on the agent's page", STALL_S)
+    assert 'libp2p_connections_active_limit{direction="outbound"} 200' in page.splitlines()
+    assert 'instance="' not in page and "process_open_fds_limit" not in page
+    of_node = 'instance="second",job="peerwatch-node"'
+    eventually(
+        lambda: value(pair.url, f'libp2p_connections_active{{{of_node},direction="outbound"}}') == 1,
+        "the node's samples at the hub",
+        STALL_S,
+    )
+    assert value(pair.url, f"peerwatch_node_up{{{of_node}}}") == 1
+    resident = value(pair.url, f"process_resident_memory_bytes{{{of_node}}}")
+    assert resident is not None and resident > value(
+        pair.url, 'process_resident_memory_bytes{instance="second",job="node"}'
+    )  # type: ignore[operator]
 
 
 def _stranger_is_refused(pair: Pair) -> None:

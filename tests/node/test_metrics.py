@@ -60,7 +60,8 @@ def test_every_limit_is_a_metric_beside_its_value(registry: CollectorRegistry) -
         'libp2p_connections_active_limit{direction="inbound"} 1024.0',
         'libp2p_connections_active_limit{direction="outbound"} 512.0',
         "libp2p_connections_limit 1536.0",
-        "libp2p_connections_pending_limit 256.0",
+        "libp2p_connections_pending_limit 512.0",  # each direction has its own
+        "libp2p_connections_waiting_limit 2048.0",
         'libp2p_streams_active_limit{direction="inbound"} 6144.0',
         'libp2p_streams_active_limit{direction="outbound"} 2048.0',
         "libp2p_streams_limit 8192.0",
@@ -78,7 +79,7 @@ def test_what_is_told_is_shown(registry: CollectorRegistry) -> None:
     for _ in range(3):
         metrics.connection_opened(IN)
     metrics.connection_closed(IN)
-    metrics.show_pending(4)
+    metrics.show_pending(4, waiting=6)
     metrics.dial_failed(DialFailure.TIMEOUT)
     metrics.stream_opened(OUT)
     metrics.stream_opened(OUT)
@@ -100,6 +101,7 @@ def test_what_is_told_is_shown(registry: CollectorRegistry) -> None:
         'libp2p_connections_opened_total{direction="inbound"} 3.0',
         'libp2p_connections_active{direction="inbound"} 2.0',
         "libp2p_connections_pending 4.0",
+        "libp2p_connections_waiting 6.0",
         'p2p_peer_dial_failures_total{reason="timeout"} 1.0',
         'libp2p_streams_active{direction="outbound"} 1.0',
         'libp2p_streams_refused_total{reason="peer"} 1.0',

@@ -18,6 +18,7 @@ from peerwatch.agent.grid import Grid
 from peerwatch.agent.proc_root import ProcRoot
 from peerwatch.agent.schedule import Group, Schedule
 from peerwatch.agent.sources.kinds import SourceContext, select_sources
+from peerwatch.agent.sources.node import NODE_JOB, NodeSource, Page
 from peerwatch.agent.tick import Tick
 from peerwatch.errors import PeerwatchError
 from peerwatch.model import Batch, Clock, Series, SystemClock, is_stale
@@ -25,6 +26,7 @@ from peerwatch.telemetry import CollectorRegistry, Counter, get_logger
 from peerwatch.wire.exposition import write_exposition
 
 Deliver = Callable[[Batch], None]
+_NODE_INTERVAL_S = 15.0  # the field's for pulled targets; never more often than the host
 
 _log = get_logger("agent")
 
@@ -34,7 +36,7 @@ class Agent:
 
     It only reads: no argument and no message makes it run a command or write a file. `deliver` is called in the event
     loop with each complete batch; it must not block, and if it raises a PeerwatchError the batch is lost, counted and
-    logged, and sampling goes on.
+    logged, and sampling goes on. `node` gives the metrics of the libp2p node beside this agent, where there is one.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Agent:
         root: ProcRoot | None = None,
         platform: str = sys.platform,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        node: Page | None = None,
     ) -> None:
         clock = clock or SystemClock()
         phase = config.phase if config.phase is not None else (random or Random()).random()
@@ -60,7 +63,7 @@ class Agent:
         self._lead = min(host, key=lambda group: group.grid.interval_ms)  # its ticks decide when a report is due
         report_ms = max(self._lead.grid.interval_ms, round(config.report_interval_s * 1000))
         self._batcher = Batcher(Grid(report_ms, self._lead.grid.phase_ms), config.max_batch_samples)
-        groups = [*host, *_scrape_groups(config, clock, phase)]
+        groups = [*host, *_scrape_groups(config, clock, phase), *_node_groups(config, node, phase)]
         self._schedule = Schedule(groups, self._on_tick, clock, registry, sleep)
         self._batches = Counter("peerwatch_agent_batches_total", "Batches handed over.", registry=registry)
         self._samples = Counter("peerwatch_agent_samples_total", "Samples handed over.", registry=registry)
@@ -80,7 +83,10 @@ class Agent:
             self._send(self._batcher.take())
 
     def latest(self) -> list[tuple[Series, float]]:
-        """The last sample of every series of this host (not of scraped targets), for a Prometheus that pulls."""
+        """The last sample of every series of this host (not of scraped targets), for a Prometheus that pulls.
+
+        Of the node beside it too, but for what it says of its process: that page's `process_*` are the agent's.
+        """
         return [pair for tick in self._latest.values() for pair in _present(tick)]
 
     def exposition(self) -> bytes:
@@ -88,8 +94,8 @@ class Agent:
         return write_exposition(self.latest())
 
     def _on_tick(self, tick: Tick) -> None:
-        if not tick.job:
-            self._latest[tick.lane] = tick
+        if tick.job in ("", NODE_JOB):
+            self._latest[tick.job + tick.lane] = tick
         for part in self._aggregator.feed(tick):
             self._send(self._batcher.add(part))
         if not tick.job and tick.lane == self._lead.lane:
@@ -152,6 +158,14 @@ def _scrape_groups(config: AgentConfig, clock: Clock, phase: float) -> list[Grou
     ]
 
 
+def _node_groups(config: AgentConfig, page: Page | None, phase: float) -> list[Group]:
+    if page is None:
+        return []
+    grid = _grid(max(_NODE_INTERVAL_S, config.sample_interval_s), phase)
+    source = ("node", NodeSource(page))
+    return [Group(grid, (source,), config.source_deadline_s, describe=False, job=NODE_JOB)]
+
+
 def _grid(interval_s: float, phase: float) -> Grid:
     interval_ms = round(interval_s * 1000)
     return Grid(interval_ms, int(phase * interval_ms))
@@ -166,4 +180,7 @@ def _present(tick: Tick) -> list[tuple[Series, float]]:
     wanted = ~is_stale(tick.values)
     if tick.presence is not None:
         wanted &= tick.presence
-    return [(tick.series[row], float(tick.values[row])) for row in wanted.nonzero()[0]]
+    found = [(tick.series[row], float(tick.values[row])) for row in wanted.nonzero()[0]]
+    if not tick.job:
+        return found
+    return [pair for pair in found if not pair[0].labels.metric.startswith("process_")]

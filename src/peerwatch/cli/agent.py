@@ -10,6 +10,7 @@ from peerwatch.agent.ship import Link
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.known_hub import load_known_hub
+from peerwatch.cli.node_page import NodePage
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.running import run_role
 from peerwatch.errors import ConfigError, DecodeError
@@ -49,11 +50,14 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
     node = _node(settings, folder, membership, member, clock)
     async with HttpsLink(hub.addresses[0], hub.certificate_pem) as https, anyio.create_task_group() as around:
         link: Link = https
+        page = None
         if node is not None:
+            page = NodePage(node.metrics)
+            around.start_soon(page.run)
             p2p = P2pLink(lambda protocol, body: node.deliver(member, protocol, body))
             link = FirstLink([p2p, https]) if settings.p2p.https_fallback else p2p
             around.start_soon(node.run)
-        role = AgentRole(settings, settings.agent, identity, link, "hub", member, clock, CollectorRegistry())
+        role = AgentRole(settings, settings.agent, identity, link, "hub", member, clock, CollectorRegistry(), page)
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
             where = hub.addresses[0] if node is None else f"{peer_id(member)} over libp2p"

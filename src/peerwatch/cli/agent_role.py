@@ -20,6 +20,7 @@ from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
 from peerwatch.agent.seal import Sealer
 from peerwatch.agent.ship import Link, Shipper
+from peerwatch.agent.sources.node import Page
 from peerwatch.errors import PeerError, QuotaError, StoreError
 from peerwatch.fleet.epoch import next_epoch, read_machine_id
 from peerwatch.fleet.membership import Membership
@@ -49,7 +50,8 @@ class AgentIdentity:
 class AgentRole:
     """Owns everything an agent runs. Opening it takes the spool's folder; `run` samples and delivers.
 
-    `hub` is the member whose acks count for `receiver`; empty: any certified hub of the fleet.
+    `hub` is the member whose acks count for `receiver`; empty: any certified hub of the fleet. `node` gives the metrics
+    of the libp2p node, where there is one.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class AgentRole:
         hub: bytes,
         clock: Clock,
         registry: CollectorRegistry,
+        node: Page | None = None,
     ) -> None:
         self._clock = clock
         self._registry = registry
@@ -81,7 +84,7 @@ class AgentRole:
             hub=hub,
         )
         self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
-        self.agent = Agent(config, self._deliver, registry, clock=clock)
+        self.agent = Agent(config, self._deliver, registry, clock=clock, node=node)
         self._settings = settings
         _announce(settings, registry)
         self._started_s = clock.monotonic_s()

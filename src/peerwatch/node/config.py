@@ -12,6 +12,7 @@ _MIB = 1 << 20
 _SPARE_DESCRIPTORS = 64  # listeners, logs, the socket to the main process, the key file, DNS
 _MAX_MUXER_STREAMS = 256  # what Yamux of py-libp2p 0.8.1 allows per connection and direction
 _MAX_LISTED = 10_000
+_WAITING_PER_HANDSHAKE = 4  # at 40 handshakes/s the queue of the default limits is gone in 3 s; each costs 20 KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ class NodeLimits:
         value = getattr(self, name)
         if value > most:
             raise ConfigError(f"node.limits.{name} is {value}, must be at most {most} ({whose})")
+
+    @property
+    def max_waiting(self) -> int:
+        """Connections of one direction that wait for their handshake; the next is closed at once."""
+        return _WAITING_PER_HANDSHAKE * self.max_pending
 
     def with_connections(self, total: int) -> NodeLimits:
         """The same with another number of connections, shared as before between the directions; descriptors follow."""

@@ -30,10 +30,6 @@ from peerwatch.wire.identity import public_key_of
 
 _log = get_logger("node")
 
-_WAITING_PER_HANDSHAKE = (
-    4  # at 40 handshakes/s the queue of the default limits is gone in 3 s; a socket waits for 20 KB
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -56,7 +52,7 @@ class Keeper:
         self._gate = gate
         self._listener = listener
         self._turnstiles = {
-            direction: Turnstile(limits.max_pending, _WAITING_PER_HANDSHAKE * limits.max_pending)
+            direction: Turnstile(limits.max_pending, limits.max_waiting)
             for direction in Direction  # one each: a flood from outside does not keep us from dialling
         }
         self._pending: Counter[str] = Counter()

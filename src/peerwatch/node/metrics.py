@@ -61,7 +61,9 @@ class NodeMetrics:
         self._limit_by_direction("libp2p_connections_active", limits.max_inbound, limits.max_outbound)
         self._limit("libp2p_connections", limits.max_connections)
         self._pending = self._gauge("libp2p_connections_pending", "Connections in the handshake.")
-        self._limit("libp2p_connections_pending", limits.max_pending)
+        self._limit("libp2p_connections_pending", 2 * limits.max_pending)  # so many in each direction
+        self._queued = self._gauge("libp2p_connections_waiting", "Connections that wait for their handshake.")
+        self._limit("libp2p_connections_waiting", 2 * limits.max_waiting)
         self._dial_failures = self._counter(
             "p2p_peer_dial_failures_total", "Dials that did not end in a connection.", ["reason"]
         )
@@ -136,9 +138,10 @@ class NodeMetrics:
         """One that had been opened is gone."""
         self._active.labels(direction.value).dec()
 
-    def show_pending(self, connections: int) -> None:
-        """So many are in the handshake."""
-        self._pending.set(connections)
+    def show_pending(self, handshakes: int, waiting: int) -> None:
+        """So many are in the handshake, so many wait for it."""
+        self._pending.set(handshakes)
+        self._queued.set(waiting)
 
     def dial_failed(self, failure: DialFailure) -> None:
         """A peer could not be reached."""

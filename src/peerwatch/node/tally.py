@@ -65,7 +65,7 @@ class Tally:
     def render(self) -> bytes:
         """All of it, as Prometheus text."""
         usage = self._usage()
-        self.metrics.show_pending(usage.pending)
-        self.metrics.show_streams(usage.negotiating, usage.waiting)
+        self.metrics.show_pending(usage.pending, usage.waiting)
+        self.metrics.show_streams(usage.negotiating, waiting=0)  # what has no room is reset
         self.metrics.show_bans(len(self._bans.active(self._now_ms())))
         return generate_latest(self._registry)
