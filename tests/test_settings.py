@@ -56,16 +56,16 @@ def test_p2p_names_are_understood(tmp_path: Path) -> None:
         "P2P_LISTEN_ADDRS": "/ip4/0.0.0.0/tcp/4001,/ip6/::/tcp/4001",
         "P2P_EXTERNAL_ADDRS": "/ip4/192.0.2.7/tcp/4001",
         "P2P_BOOTSTRAP_PEERS": "/ip4/192.0.2.8/tcp/4001/p2p/peer",
+        "P2P_BOOTSTRAP": "true",
         "P2P_MAX_CONNECTIONS": "500",
     }
     p2p = _load(tmp_path, environ=environ).p2p
     assert p2p.listen == ("/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001")
     assert (p2p.external, p2p.bootstrap_peers) == (("/ip4/192.0.2.7/tcp/4001",), ("/ip4/192.0.2.8/tcp/4001/p2p/peer",))
-    assert p2p.max_connections == 500
-    assert _error(tmp_path, environ={"P2P_BOOTSTRAP": "true"}).startswith("P2P_BOOTSTRAP: this version does not serve")
+    assert (p2p.bootstrap, p2p.max_connections) == (True, 500)
     assert _error(tmp_path, environ={"P2P_METRIC_PORT": "1"}) == (
-        "P2P_METRIC_PORT: unknown; known are P2P_BOOTSTRAP_PEERS, P2P_DATA_DIR, P2P_EXTERNAL_ADDRS, P2P_LISTEN_ADDRS, "
-        "P2P_LOG_LEVEL, P2P_MAX_CONNECTIONS, P2P_METRICS_PORT"
+        "P2P_METRIC_PORT: unknown; known are P2P_BOOTSTRAP, P2P_BOOTSTRAP_PEERS, P2P_DATA_DIR, P2P_EXTERNAL_ADDRS, "
+        "P2P_LISTEN_ADDRS, P2P_LOG_LEVEL, P2P_MAX_CONNECTIONS, P2P_METRICS_PORT"
     )
 
 

@@ -40,6 +40,7 @@ _P2P = {
     "P2P_LISTEN_ADDRS": "p2p.listen",
     "P2P_EXTERNAL_ADDRS": "p2p.external",
     "P2P_BOOTSTRAP_PEERS": "p2p.bootstrap_peers",
+    "P2P_BOOTSTRAP": "p2p.bootstrap",
     "P2P_MAX_CONNECTIONS": "p2p.max_connections",
 }
 
@@ -71,7 +72,7 @@ class HubConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentHttpConfig:
-    """The agent's own /metrics, for a Prometheus that pulls."""
+    """The own /metrics of an agent, or of a node that runs alone, for a Prometheus that pulls."""
 
     host: str = "127.0.0.1"  # others may read it only when an operator says so
     port: int = 9100  # 0 takes any free one
@@ -87,6 +88,7 @@ class P2pConfig:
     listen: tuple[str, ...] = ()  # of a hub, as /ip4/0.0.0.0/tcp/4001: members deliver there, nobody else gets in
     external: tuple[str, ...] = ()  # what others are told to dial; empty: what it listens on
     bootstrap_peers: tuple[str, ...] = ()  # of an agent: its hub, as /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
+    bootstrap: bool = False  # of `peerwatch node`: serve as many as a hub does, as their first address
     https_fallback: bool = False  # true: an agent delivers over HTTPS while libp2p fails
     max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent
 
@@ -186,8 +188,6 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 def _p2p_path(name: str) -> str:
     if name in _P2P:
         return _P2P[name]
-    if name == "P2P_BOOTSTRAP":
-        raise ConfigError(f"{name}: this version does not serve as bootstrap and relay yet; remove it")
     raise ConfigError(f"{name}: unknown; known are {', '.join(sorted(_P2P))}")
 
 

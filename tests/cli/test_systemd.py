@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from peerwatch.cli.systemd import UNIT, install, unit_text
+from peerwatch.cli.systemd import install, unit_name, unit_text
 from peerwatch.errors import ConfigError
+
+UNIT = unit_name("agent")
 
 
 def _parsed(text: str) -> configparser.ConfigParser:
@@ -45,6 +47,15 @@ def test_installing_writes_the_unit_and_says_what_is_left_to_do(tmp_path: Path) 
     assert said.startswith(f"wrote {tmp_path}/units/{UNIT}; ") and f"systemctl enable --now {UNIT}" in said
     service = _parsed((tmp_path / "units" / UNIT).read_text())["Service"]
     assert service["ExecStart"].endswith(f"-m peerwatch agent --data {tmp_path}/data")
+
+
+def test_a_lone_node_has_a_unit_of_its_own(tmp_path: Path) -> None:
+    """Beside an agent's on the same machine; started as what it joined as."""
+    said = install(tmp_path / "data", None, tmp_path / "units", role="node", more=["--bootstrap"])
+    assert "systemctl enable --now peerwatch-node.service" in said
+    unit = _parsed((tmp_path / "units" / "peerwatch-node.service").read_text())
+    assert unit["Unit"]["Description"] == "peerwatch node"
+    assert unit["Service"]["ExecStart"].endswith(f"-m peerwatch node --data {tmp_path}/data --bootstrap")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_with_its_reason(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 import peerwatch
+from peerwatch.cli.fleet_door import FleetDoor
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.hub_status import HubStatus
@@ -40,7 +41,7 @@ from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
 from peerwatch.wire.named_cache import NamedCache
-from peerwatch.wire.protocols import MEMBERSHIP, PUSH
+from peerwatch.wire.protocols import PUSH
 
 _log = get_logger("hub")
 _MAINTENANCE_S = 1.0
@@ -73,6 +74,7 @@ class HubRole:
             self._watched, self.authority, settings.collector, clock, registry, on_stored=self._query.client.touch
         )
         self._write_route = write_route(settings, self.collector, self._watched, clock, registry)
+        self._fleet = FleetDoor(self.authority, clock)
         self._node = self._make_node()
         self._sync = RosterSync(self.authority, settings.hub.sync_interval_s, clock, registry)
         self.authority.on_change = self._on_roster_change
@@ -173,10 +175,8 @@ class HubRole:
 
     async def answer_member(self, inbound: Inbound) -> bytes:
         """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""
-        if inbound.protocol == MEMBERSHIP:
-            return self.authority.membership.welcome(b"")
         if inbound.protocol != PUSH:
-            raise LinkError(f"nobody answers {inbound.protocol} here")
+            return self._fleet.answer(inbound)
         if self.authority.is_revoked:  # its acks count nowhere: whoever asks must keep what it has
             raise LinkError("this hub was revoked by its fleet")
         result = await self.collector.push(inbound.body)

@@ -18,7 +18,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 3600.0}
 
 def invite(
     name: Annotated[str, Option("--name", help="What the machine will be called. [default: its host name]")] = "",
-    roles: Annotated[str, Option("--roles", help="What it becomes: agent, hub, or hub,agent.")] = "agent",
+    roles: Annotated[str, Option("--roles", help="What it becomes: agent, hub, hub,agent, or relay.")] = "agent",
     uses: Annotated[int, Option("--uses", metavar="N", help="How many machines the token lets in.")] = 1,
     expires: Annotated[
         str,

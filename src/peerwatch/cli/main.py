@@ -17,6 +17,7 @@ COMMANDS = (
     "up",
     "hub",
     "agent",
+    "node",
     "invite",
     "invites",
     "join",

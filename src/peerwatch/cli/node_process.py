@@ -17,7 +17,6 @@ import msgspec
 
 from peerwatch import __version__
 from peerwatch.errors import ConfigError, LinkError, PeerwatchError
-from peerwatch.fleet.roster import Roster
 from peerwatch.model import Clock
 from peerwatch.node.channel import Channel
 from peerwatch.node.config import SocketConfig
@@ -35,7 +34,7 @@ from peerwatch.node.messages import (
     Status,
     from_view,
 )
-from peerwatch.node.roster_view import view_of
+from peerwatch.node.roster_view import Members, view_of
 from peerwatch.node.socket import SOCKET_NAME, open_channel
 from peerwatch.node.start import NodeStart
 from peerwatch.settings import Settings
@@ -68,7 +67,7 @@ class NodeProcess:
     def __init__(
         self,
         start: NodeStart,
-        roster: Callable[[], Roster],
+        roster: Callable[[], Members],
         clock: Clock,
         *,
         answer: Answer = _nothing_to_answer,
@@ -101,6 +100,15 @@ class NodeProcess:
         if not isinstance(reply, Metrics):
             raise LinkError(f"the node answered with {type(reply).__name__}")
         return reply.text
+
+    async def status(self) -> Status:
+        """Where it listens, and who is connected. Raises LinkError while it is down."""
+        if self._channel is None:
+            raise LinkError("the libp2p node is not up yet")
+        reply = await self._channel.request(AskStatus(), _ASK_S)
+        if not isinstance(reply, Status):
+            raise LinkError(f"the node answered with {type(reply).__name__}")
+        return reply
 
     async def answer(self, request: Message) -> Reply:
         """See `channel.Handler`."""
@@ -227,6 +235,7 @@ def node_start(settings: Settings, folder: Path, key_file: Path, preset: Literal
         preset=preset,
         listen=p2p.listen,
         external=p2p.external,
+        bootstrap=p2p.bootstrap or preset == "hub",
         max_connections=p2p.max_connections,
         log_level=log.level,
         log_json=log.format == "json" or (log.format == "auto" and not sys.stderr.isatty()),

@@ -1,4 +1,4 @@
-"""A systemd unit for the agent: restarted for ever, able to write its data folder and nothing else."""
+"""A systemd unit for an agent or a lone node: restarted for ever, able to write its data folder and nothing else."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from peerwatch.errors import ConfigError
 
-UNIT = "peerwatch-agent.service"
+Role = Literal["agent", "node"]
 _SYSTEM_FOLDER = Path("/etc/systemd/system")
 
 
-def unit_text(command: list[str], data: Path) -> str:
-    """The unit. Hardened: the agent reads the machine and writes only its own folder."""
+def unit_name(role: Role) -> str:
+    """How systemd calls it."""
+    return f"peerwatch-{role}.service"
+
+
+def unit_text(command: list[str], data: Path, role: Role = "agent") -> str:
+    """The unit. Hardened: it reads the machine and writes only its own folder."""
     return f"""[Unit]
-Description=peerwatch agent
+Description=peerwatch {role}
 After=network-online.target
 Wants=network-online.target
 
@@ -54,26 +61,32 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"' if escaped != word or " " in word else word
 
 
-def install(data: Path, config: Path | None, folder: Path = _SYSTEM_FOLDER) -> str:
-    """Write the unit and start it; what was done, for the operator. Raises ConfigError with what to do instead."""
+def install(
+    data: Path, config: Path | None, folder: Path = _SYSTEM_FOLDER, *, role: Role = "agent", more: Sequence[str] = ()
+) -> str:
+    """Write the unit and start it; what was done, for the operator. Raises ConfigError with what to do instead.
+
+    `more` are words that the command takes after the folder.
+    """
+    unit = unit_name(role)
     if os.geteuid() != 0 and folder == _SYSTEM_FOLDER:
-        raise ConfigError(f"writing {folder / UNIT} needs root: run the same command with sudo")
-    command = [sys.executable, "-m", "peerwatch", "agent", "--data", str(data.resolve())]
+        raise ConfigError(f"writing {folder / unit} needs root: run the same command with sudo")
+    command = [sys.executable, "-m", "peerwatch", role, "--data", str(data.resolve()), *more]
     if config is not None:
         command += ["--config", str(config.resolve())]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / UNIT).write_text(unit_text(command, data.resolve()))
+        (folder / unit).write_text(unit_text(command, data.resolve(), role))
     except OSError as error:
-        raise ConfigError(f"cannot write {folder / UNIT}: {error.strerror}") from error
-    return f"wrote {folder / UNIT}; {_enable(folder)}"
+        raise ConfigError(f"cannot write {folder / unit}: {error.strerror}") from error
+    return f"wrote {folder / unit}; {_enable(folder, unit)}"
 
 
-def _enable(folder: Path) -> str:
+def _enable(folder: Path, unit: str) -> str:
     systemctl = shutil.which("systemctl")
     if systemctl is None or folder != _SYSTEM_FOLDER or not Path("/run/systemd/system").is_dir():
-        return f"systemd does not run here; where it does: systemctl enable --now {UNIT}"
-    for arguments in (["daemon-reload"], ["enable", "--now", UNIT]):
+        return f"systemd does not run here; where it does: systemctl enable --now {unit}"
+    for arguments in (["daemon-reload"], ["enable", "--now", unit]):
         done = subprocess.run([systemctl, *arguments], capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise ConfigError(f"systemctl {' '.join(arguments)} failed: {done.stderr.strip()[:500]}")

@@ -18,6 +18,7 @@ from peerwatch.fleet.roster import (
     MAX_ADDRESSES,
     MAX_INVITES,
     NAME_RULE,
+    RELAY,
     RosterEntry,
     sign_entry,
     signer_of,
@@ -29,7 +30,7 @@ from peerwatch.wire.identity import PrivateKey, peer_id
 
 _MAX_STEM = 119  # of a name, where a dash and 8 digits follow
 MAX_USES = 1_000  # of one invite: a rack, an autoscaling group; a token that lets in more is a key under the mat
-_GIVEN_ROLES = ((AGENT,), (HUB,), (HUB, AGENT))
+_GIVEN_ROLES = ((AGENT,), (HUB,), (HUB, AGENT), (RELAY,))
 _MAX_OPEN_INVITES = 1_000  # an invite lives a day; a thousand open ones are a script gone wrong
 
 

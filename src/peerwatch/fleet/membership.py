@@ -73,8 +73,8 @@ class Membership:
         ).SerializeToString()
 
     def welcome(self, member: bytes) -> bytes:
-        """What a member needs: the authorities, the hubs and its own entry; not who else there is."""
-        wanted = [entry.member for entry in self.roster if entry.is_hub or entry.member == member]
+        """What a member needs: the authorities, the hubs and relays, its own entry; not who else there is."""
+        wanted = [one.member for one in self.roster if one.is_hub or one.is_relay or one.member == member]
         return pb.Membership(
             roster=[self.roster.raw(one) for one in wanted],
             certificates=self.trust.certificates,

@@ -23,7 +23,8 @@ NAME_RULE = "1 to 128 letters, digits, dots, dashes or underscores, with a lette
 AGENT = "agent"
 HUB = "hub"
 INVITE = "invite"
-_ROLES = frozenset({AGENT, HUB, INVITE})
+RELAY = "relay"
+_ROLES = frozenset({AGENT, HUB, INVITE, RELAY})
 
 
 def valid_name(name: str) -> bool:
@@ -65,6 +66,11 @@ class RosterEntry:
     def is_agent(self) -> bool:
         """Whether it reports: an invite for an agent does not."""
         return AGENT in self.roles and not self.is_invite
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether it is a node that runs alone: it carries connections for members, and neither reports nor stores."""
+        return RELAY in self.roles and not self.is_invite
 
     def active(self, now_ms: int) -> bool:
         """Whether it is neither revoked nor expired; whether the member may act is `Roster.may_act`."""

@@ -17,12 +17,16 @@ from peerwatch.node.gater import Direction
 from peerwatch.node.host import Host
 from peerwatch.node.messages import Delivered, Failed, encode_message
 from peerwatch.node.metrics import NodeMetrics
-from peerwatch.wire.protocols import MEMBERSHIP, PUSH
+from peerwatch.wire.protocols import MEMBERSHIP, PUSH, ROSTER
 
 _READ_BYTES = 1 << 16
 _MOST_STREAMS = 4  # of one member and protocol, kept or served: an agent has two lanes
 _MAX_HELD_BYTES = 64 << 20  # a quarter of what an agent's node may take; 30,000 requests of the usual size
-_MAX_REQUEST_BYTES = {PUSH: 9 << 20, MEMBERSHIP: 16}  # a push as the collector's HTTP door takes it: 8 MB and its frame
+_MAX_REQUEST_BYTES = {  # a push as the collector's HTTP door takes it: 8 MB and its frame
+    PUSH: 9 << 20,
+    MEMBERSHIP: 16,
+    ROSTER: 8 << 20,
+}
 _MAX_ANSWER_BYTES = 4 << 20
 _REQUEST_S = 30.0
 """From a request's first byte to its last."""
@@ -49,12 +53,12 @@ class Carrier:
         self._metrics = metrics
         self._serve = serve
         self._idle: defaultdict[tuple[bytes, str], list[Stream]] = defaultdict(list)
-        for protocol in (PUSH, MEMBERSHIP):
+        for protocol in _MAX_REQUEST_BYTES:
             host.handle(protocol, self._answer_all)
 
     def forget(self, member: bytes) -> None:
         """Its connection is gone, and the streams kept for it with it."""
-        for protocol in (PUSH, MEMBERSHIP):
+        for protocol in _MAX_REQUEST_BYTES:
             self._idle.pop((member, protocol), None)
 
     async def ask(self, member: bytes, protocol: str, body: bytes, within_s: float) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from peerwatch.fleet.roster import Roster
+from peerwatch.fleet.roster import RosterEntry
 from peerwatch.wire.identity import peer_id
 
 
@@ -38,7 +39,21 @@ class RosterView:
         return [peer for peer in older.members if peer not in self.members]
 
 
-def view_of(roster: Roster, now_ms: int) -> RosterView:
+class Members(Protocol):
+    """Whom the main process knows: `fleet.roster.Roster`, or a part of one. `changes` tells that it is another now."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def changes(self) -> int: ...
+
+    def __iter__(self) -> Iterator[RosterEntry]: ...
+
+    def may_act(self, entry: RosterEntry, now_ms: int) -> bool: ...
+
+
+def view_of(roster: Members, now_ms: int) -> RosterView:
     """What the main process tells its node: whoever may act now, open invites included. 15 us per member."""
     members = {
         peer_id(entry.member): MemberView(entry.roles, entry.expires_ms)

@@ -19,6 +19,7 @@ class NodeStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preset: Literal["hub", "agent"]
     listen: tuple[str, ...]
     external: tuple[str, ...]
+    bootstrap: bool
     max_connections: int
     log_level: str
     log_json: bool
@@ -28,4 +29,4 @@ class NodeStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         limits = NodeLimits.hub() if self.preset == "hub" else NodeLimits.agent()
         if self.max_connections:
             limits = limits.with_connections(self.max_connections)
-        return NodeConfig(listen=self.listen, external=self.external, limits=limits)
+        return NodeConfig(listen=self.listen, external=self.external, bootstrap=self.bootstrap, limits=limits)

@@ -7,3 +7,6 @@ PUSH = "/peerwatch/push/1"
 
 MEMBERSHIP = "/peerwatch/membership/1"
 """Anything, answered by the hub's signed word on who the hubs are."""
+
+ROSTER = "/peerwatch/roster/1"
+"""A RosterQuestion of a hub or relay, answered by a RosterAnswer (docs/formats/membership.md)."""
