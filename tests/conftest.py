@@ -9,7 +9,9 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, print_blob=True)
-if os.environ.get("PEERWATCH_CI") == "1":  # there a change is judged by what it changed; new examples are found elsewhere
+if (
+    os.environ.get("PEERWATCH_CI") == "1"
+):  # a change is judged there by what it changed; new examples are found elsewhere
     settings.load_profile("ci")
 
 

@@ -83,11 +83,12 @@ class AgentHttpConfig:
 
 @dataclass(frozen=True, slots=True)
 class P2pConfig:
-    """The libp2p node, in a process of its own; needs the extra p2p. Runs once `listen` or `bootstrap_peers` is set."""
+    """The libp2p node, in a process of its own; needs the extra p2p. Runs once `listen` or
+    `bootstrap_peers` is set, and on an agent that joined by `peerwatch invite --link p2p`."""
 
-    listen: tuple[str, ...] = ()  # of a hub, as /ip4/0.0.0.0/tcp/4001: members deliver there, nobody else gets in
-    external: tuple[str, ...] = ()  # what others are told to dial; empty: what it listens on
-    bootstrap_peers: tuple[str, ...] = ()  # of an agent: its hub, as /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
+    listen: tuple[str, ...] = ()  # as /ip4/0.0.0.0/tcp/4001: members deliver there to a hub, nobody else gets in
+    external: tuple[str, ...] = ()  # what others are told to dial first, before what it listens on
+    bootstrap_peers: tuple[str, ...] = ()  # hubs, tried before what they announce: /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
     bootstrap: bool = False  # of `peerwatch node`: serve as many as a hub does, as their first address
     https_fallback: bool = False  # true: an agent delivers over HTTPS while libp2p fails
     max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent

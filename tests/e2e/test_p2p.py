@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from peerwatch.errors import LinkError
+from peerwatch.fleet.invite import decode_token, encode_token
 from peerwatch.fleet.keys import load_key
+from peerwatch.node.address import parse_address
 from peerwatch.wire.identity import peer_id
 from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
 
@@ -168,6 +170,30 @@ def test_https_is_the_second_way_only_where_it_is_told_so(processes: Processes) 
     assert pair.agent.stop() == 0
     pair.agent = pair.start_agent(PEERWATCH_P2P_HTTPS_FALLBACK="true")
     pair.goes_on("HTTPS was allowed")
+
+
+def test_a_machine_joins_by_a_token_and_is_connected_with_no_address_set_by_hand(processes: Processes) -> None:
+    """The hub announces where its node is; the token carries it; the agent's node holds a connection to the hub."""
+    hub_folder, folder = processes.folder / "hub", processes.folder / "second"
+    hub = processes.start(
+        "hub", "--data", str(hub_folder), "--listen", "127.0.0.1:0", extra={"P2P_LISTEN_ADDRS": "/ip4/127.0.0.1/tcp/0"}
+    )
+    url = hub.url()
+
+    def token() -> str:
+        made = processes.run("invite", "--data", str(hub_folder), "--json", "--name", "second", "--link", "p2p")
+        return str(json.loads(made.stdout)["token"]) if made.returncode == 0 else ""
+
+    invite = decode_token(eventually(token, "an invite for libp2p", STALL_S, 0.5))
+    me = peer_id(load_key(hub_folder / "fleet" / "peer.key").public)
+    assert [parse_address(one).peer for one in invite.multiaddrs] == [me]
+    joined = processes.run("join", encode_token(invite), "--no-run", "--data", str(folder))
+    assert joined.returncode == 0, joined
+    processes.start("agent", "--data", str(folder), "--metrics-port", "0", extra=QUICK)
+    eventually(lambda: value(url, 'node_boot_time_seconds{instance="second"}'), "samples over libp2p", STALL_S)
+    page = httpx.get(f"{url}/metrics/node", trust_env=False, timeout=10).text
+    assert re.search(r'^libp2p_connections_active\{direction="inbound"\} 1', page, re.M)
+    assert re.search(r'^p2p_messages_total\{direction="inbound",protocol="push"\} [1-9]', page, re.M)
 
 
 @pytest.mark.chaos

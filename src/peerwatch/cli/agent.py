@@ -9,18 +9,18 @@ import anyio
 from peerwatch.agent.ship import Link
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
-from peerwatch.cli.known_hub import load_known_hub
+from peerwatch.cli.hub_peers import hub_peers, peer_of
+from peerwatch.cli.known_hub import KnownHub, load_known_hub
 from peerwatch.cli.node_page import NodePage
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.running import run_role
-from peerwatch.errors import ConfigError, DecodeError
+from peerwatch.errors import ConfigError
 from peerwatch.fleet.keys import load_or_create_keys
 from peerwatch.fleet.membership import Membership
 from peerwatch.links.first import FirstLink
 from peerwatch.links.https import HttpsLink
 from peerwatch.links.p2p import P2pLink
 from peerwatch.model import Clock, SystemClock
-from peerwatch.node.address import parse_address
 from peerwatch.settings import Settings
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.identity import peer_id
@@ -46,8 +46,12 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
     if entry is None:
         raise ConfigError(f"{folder}: the membership does not contain this machine; join again")
     identity = AgentIdentity(keys.peer.public, keys.signing, membership, folder / "epoch.json")
+    peers = _Peers(settings, hub, membership, clock)
     member = _only_hub(membership)
-    node = _node(settings, folder, membership, member, clock)
+    node = None
+    if peers.wanted:
+        member = member or peers.first()
+        node = _node(settings, folder, membership, peers, clock)
     async with HttpsLink(hub.addresses[0], hub.certificate_pem) as https, anyio.create_task_group() as around:
         link: Link = https
         page = None
@@ -68,24 +72,43 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
         around.cancel_scope.cancel()
 
 
-def _node(settings: Settings, folder: Path, membership: Membership, hub: bytes, clock: Clock) -> NodeProcess | None:
-    """The libp2p node that delivers to the hub, where the settings say how it is reached."""
-    if not settings.p2p.bootstrap_peers:
-        return None
-    ours = [text for text in settings.p2p.bootstrap_peers if _names(text, hub)]
-    if not ours:
+class _Peers:
+    """The hubs as an agent's node reaches them: by what was set, by what they announce, by what the token said."""
+
+    def __init__(self, settings: Settings, known: KnownHub, membership: Membership, clock: Clock) -> None:
+        self._p2p = settings.p2p
+        self._known = known
+        self._membership = membership
+        self._clock = clock
+        self.wanted = bool(self._p2p.bootstrap_peers or self._p2p.listen or known.link == "p2p")
+
+    def found(self) -> dict[bytes, tuple[str, ...]]:
+        """Member to multiaddrs, as of now."""
+        set_by_hand, by_token = self._p2p.bootstrap_peers, self._known.multiaddrs
+        return hub_peers(self._membership.roster, self._clock.now_ms(), first=set_by_hand, last=by_token)
+
+    def first(self) -> bytes:
+        """The hub to deliver to where there are several: the first that was set, or that the token names."""
+        ids = {peer_id(member): member for member in self.found()}
+        named = [peer_of(text) for text in (*self._p2p.bootstrap_peers, *self._known.multiaddrs)]
+        return next((ids[one] for one in named if one in ids), b"")
+
+
+def _node(settings: Settings, folder: Path, membership: Membership, peers: _Peers, clock: Clock) -> NodeProcess:
+    """The libp2p node that delivers to the hub."""
+    found = peers.found()
+    ids = {peer_id(member) for member in found}
+    bootstrap = settings.p2p.bootstrap_peers
+    if bootstrap and not any(peer_of(text) in ids for text in bootstrap):
+        hubs = ", ".join(peer_id(entry.member) for entry in membership.roster if entry.is_hub and not entry.revoked)
+        raise ConfigError(f"p2p.bootstrap_peers: {', '.join(bootstrap)}: none is a hub of this fleet: {hubs}")
+    if not found and not settings.p2p.https_fallback:  # else the hub's announcement comes over HTTPS
         raise ConfigError(
-            f"p2p.bootstrap_peers: none is this fleet's hub, {peer_id(hub) if hub else 'or it has several hubs'}"
+            "no hub of this fleet has said where it is reached over libp2p: set p2p.listen on the hub and join again "
+            "by `peerwatch invite --link p2p`, or set p2p.bootstrap_peers here"
         )
     start = node_start(settings, folder, folder / "peer.key", "agent")
-    return NodeProcess(start, lambda: membership.roster, clock, hold={hub: ours})
-
-
-def _names(text: str, member: bytes) -> bool:
-    try:
-        return bool(member) and parse_address(text).peer == peer_id(member)
-    except DecodeError as error:
-        raise ConfigError(f"p2p.bootstrap_peers: {error}") from error
+    return NodeProcess(start, lambda: membership.roster, clock, hold=peers.found)
 
 
 def _only_hub(membership: Membership) -> bytes:

@@ -67,14 +67,26 @@ class FleetAdmin:
     def _invite(self, asked: InviteRequest) -> Response:
         if not _LEAST_LIFE_S <= asked.life_s <= _MOST_LIFE_S:
             raise ConfigError(f"life_s: {asked.life_s:g}, allowed are {_LEAST_LIFE_S} to {_MOST_LIFE_S}")
-        if asked.link != "https":
-            raise ConfigError(f"link: {asked.link!r}, this version joins and delivers over https only")
+        if asked.link not in ("https", "p2p"):
+            raise ConfigError(f"link: {asked.link!r}, allowed are https and p2p")
+        if asked.link == "p2p" and not self._authority.multiaddrs:
+            raise ConfigError(
+                "link: this hub announces no address over libp2p; set p2p.listen here, and p2p.external where others "
+                "reach it by another address than its own"
+            )
         addresses = asked.addresses or self._addresses
         life_ms, roles = round(asked.life_s * 1000), tuple(sorted(set(asked.roles), reverse=True))
         invite = self._authority.invite(
             addresses, self._tls_pin, life_ms, asked.link, asked.name, roles=roles, uses=asked.uses
         )
-        answer = {"expires_ms": invite.expires_ms, "addresses": addresses, "roles": roles, "uses": asked.uses}
+        answer = {
+            "expires_ms": invite.expires_ms,
+            "addresses": addresses,
+            "roles": roles,
+            "uses": asked.uses,
+            "link": invite.link,
+            "multiaddrs": invite.multiaddrs,
+        }
         return json_answer({"token": encode_token(invite), **answer})
 
     def _open_invite(self, entry: RosterEntry) -> dict[str, object]:

@@ -12,9 +12,11 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 import peerwatch
+from peerwatch.cli.announcement import Announcement
 from peerwatch.cli.fleet_door import FleetDoor
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
+from peerwatch.cli.hub_peers import hub_peers
 from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
@@ -27,6 +29,7 @@ from peerwatch.errors import ConfigError, LinkError, QuotaError, StoreError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.roster import AGENT, HUB
 from peerwatch.model import Clock, Matrix, SystemClock
+from peerwatch.node.interfaces import own_addresses
 from peerwatch.node.messages import Inbound
 from peerwatch.serve.address import Address, parse_address
 from peerwatch.serve.credentials import Credentials, Scope
@@ -75,6 +78,9 @@ class HubRole:
         )
         self._write_route = write_route(settings, self.collector, self._watched, clock, registry)
         self._fleet = FleetDoor(self.authority, clock)
+        pin = self.tls.pin() if self.tls else b""
+        has_node = bool(settings.p2p.listen)
+        self._announcement = Announcement(self.authority, self._invite_addresses(), pin, has_node=has_node)
         self._node = self._make_node()
         self._sync = RosterSync(self.authority, settings.hub.sync_interval_s, clock, registry)
         self.authority.on_change = self._on_roster_change
@@ -89,7 +95,7 @@ class HubRole:
         """Where people and programs reach this hub."""
         host, port = self.listener.getsockname()[:2]
         if host in ("0.0.0.0", "::"):  # shown as an address that somebody can open
-            host = _own_addresses(host)[0]
+            host = own_addresses(ipv6=host == "::")[0]
         return f"{'https' if self.tls else 'http'}://{Address(host, port)}"
 
     def _invite_addresses(self) -> tuple[str, ...]:
@@ -97,7 +103,7 @@ class HubRole:
             return self._settings.hub.addresses
         host, port = self.listener.getsockname()[:2]
         scheme = "https" if self.tls else "http"
-        hosts = _own_addresses(host) if host in ("0.0.0.0", "::") else [host]  # compared, not bound
+        hosts = own_addresses(ipv6=host == "::") if host in ("0.0.0.0", "::") else [host]  # compared, not bound
         return tuple(f"{scheme}://{Address(one, port)}" for one in hosts)
 
     def _on_roster_change(self) -> None:
@@ -149,7 +155,7 @@ class HubRole:
             await background.start(self._collect, collected)
             background.start_soon(self._maintain)
             background.start_soon(self._query.run)
-            self.authority.announce(self._invite_addresses(), self.tls.pin() if self.tls else b"")
+            self._announcement.make()
             background.start_soon(self._sync.run)
             async with anyio.create_task_group() as servers:
                 await servers.start(public.run)
@@ -171,7 +177,19 @@ class HubRole:
             return None
         folder = self._settings.folder
         start = node_start(self._settings, folder, folder / "fleet" / "peer.key", "hub")
-        return NodeProcess(start, lambda: self.authority.membership.roster, self._clock, answer=self.answer_member)
+        return NodeProcess(
+            start,
+            lambda: self.authority.membership.roster,
+            self._clock,
+            answer=self.answer_member,
+            hold=self._other_hubs,
+            on_addresses=self._announcement.node_listens,
+        )
+
+    def _other_hubs(self) -> Mapping[bytes, Sequence[str]]:
+        """Hubs stay connected to one another."""
+        roster, set_by_hand = self.authority.membership.roster, self._settings.p2p.bootstrap_peers
+        return hub_peers(roster, self._clock.now_ms(), first=set_by_hand, me=self.authority.member)
 
     async def answer_member(self, inbound: Inbound) -> bytes:
         """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""
@@ -256,7 +274,7 @@ def _tls(settings: Settings, address: Address) -> TlsFiles | None:
         files = TlsFiles(Path(hub.tls_cert), Path(hub.tls_key), pinned=False)
         check_files(files)
         return files
-    names = ("localhost", socket.gethostname(), address.host, *_own_addresses(address.host))
+    names = ("localhost", socket.gethostname(), address.host, *own_addresses(ipv6=address.host == "::"))
     return own_certificate(settings.folder / "tls", tuple(dict.fromkeys(names)))
 
 
@@ -275,21 +293,6 @@ def _first_token(credentials: Credentials, address: Address) -> str:
             "peerwatch token create NAME --scope admin, or listen on 127.0.0.1"
         )
     return ""
-
-
-def _own_addresses(wildcard: str) -> list[str]:
-    """This machine's addresses that others may reach, IPv4 first; loopback when it has no other."""
-    import psutil  # 1 MB that a hub on loopback need not have
-
-    found: list[str] = []
-    for addresses in psutil.net_if_addrs().values():
-        found.extend(
-            one.address
-            for one in addresses
-            if one.family == socket.AF_INET or (one.family == socket.AF_INET6 and wildcard == "::")
-        )
-    usable = [one for one in found if not one.startswith(("127.", "169.254.", "fe80")) and one != "::1"]
-    return sorted(usable, key=lambda one: ":" in one) or ["127.0.0.1"]
 
 
 def _version() -> str:

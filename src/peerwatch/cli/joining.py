@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -34,13 +35,19 @@ async def join(token: str, name: str, folder: Path, clock: Clock) -> Joined:
     invite = decode_token(token)
     if invite.expires_ms <= clock.now_ms():
         raise ConfigError("this token has expired, by this machine's clock; ask for a new one: peerwatch invite")
+    if invite.link == "p2p" and find_spec("libp2p") is None:  # before the invite is spent
+        raise ConfigError(
+            "this token is for libp2p, which is not installed here: pip install 'peerwatch[p2p]' and join again, or "
+            "ask for a token by `peerwatch invite --link https`"
+        )
     _refuse_other_fleet(folder, invite, clock)
     keys = load_or_create_keys(folder)
     enrolment = Enrolment(invite.fleet, invite.key.public, keys.peer.public, keys.signing.public, name, clock.now_ms())
     request = sign_enrolment(invite.key, keys.peer, keys.signing, enrolment)
     address, certificate, answer = await _ask(invite, request)
     entry = _accept(answer, invite, keys, folder, clock)
-    save_known_hub(folder, KnownHub((address, *(one for one in invite.addresses if one != address)), certificate))
+    addresses = (address, *(one for one in invite.addresses if one != address))
+    save_known_hub(folder, KnownHub(addresses, certificate, invite.link or "https", invite.multiaddrs))
     return Joined(entry, address)
 
 

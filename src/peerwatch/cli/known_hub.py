@@ -11,10 +11,15 @@ from peerwatch.fleet.files import read_private, write_private
 
 
 class KnownHub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`certificate_pem` pins the hub's own certificate; empty where the system's authorities decide."""
+    """`certificate_pem` pins the hub's own certificate; empty where the system's authorities decide.
+
+    `link` is how the machine delivers, `multiaddrs` where hubs are reached over libp2p: its own, then spare ones.
+    """
 
     addresses: tuple[str, ...]
     certificate_pem: str = ""
+    link: str = "https"
+    multiaddrs: tuple[str, ...] = ()
 
 
 def load_known_hub(folder: Path) -> KnownHub:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 import anyio.abc
 
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
+from peerwatch.cli.hub_peers import hub_peers
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.roster_follow import RosterFollower
 from peerwatch.errors import ConfigError, DecodeError, LinkError
@@ -62,8 +63,9 @@ class LoneNode:
             lambda: self._follower,
             clock,
             answer=self._answer,
-            hold=_bootstrap_peers(settings.p2p.bootstrap_peers),
+            hold=self._whom_to_hold,
         )
+        self._bootstrap_peers = _bootstrap_peers(settings.p2p.bootstrap_peers)
 
     async def run(self, stop: anyio.Event) -> None:
         """Until `stop`."""
@@ -75,6 +77,11 @@ class LoneNode:
             tasks.start_soon(self._look)
             await stop.wait()
             tasks.cancel_scope.cancel()
+
+    def _whom_to_hold(self) -> Mapping[bytes, Sequence[str]]:
+        """The peers that were set, hubs or not, and every hub that says where it is."""
+        roster, set_by_hand = self._membership.roster, self._settings.p2p.bootstrap_peers
+        return {**self._bootstrap_peers, **hub_peers(roster, self._clock.now_ms(), first=set_by_hand)}
 
     async def _answer(self, inbound: Inbound) -> bytes:
         """Who the hubs are, for whoever has this address and no other."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from peerwatch.node.config import SocketConfig
 from peerwatch.node.messages import (
     AskMetrics,
     AskStatus,
+    ClosePeer,
     Deliver,
     Delivered,
     Inbound,
@@ -58,10 +60,20 @@ async def _nothing_to_answer(inbound: Inbound) -> bytes:
     raise LinkError(f"nobody answers {inbound.protocol} here")
 
 
+@dataclass(slots=True)
+class _Told:
+    """What one life of the node was told, and has told."""
+
+    changes: int = -1
+    hold: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
+    addresses: list[str] = field(default_factory=list)
+
+
 class NodeProcess:
     """One node. `run` keeps it up until cancelled, with growing waits; `deliver` fails while it is down.
 
-    `hold` are the members to stay connected to, with their multiaddrs.
+    `hold` says to which members it stays connected, with their multiaddrs; it is asked whenever the roster has changed.
+    `on_addresses` hears where the node is reached, at its start and when that changes.
     """
 
     def __init__(
@@ -71,13 +83,15 @@ class NodeProcess:
         clock: Clock,
         *,
         answer: Answer = _nothing_to_answer,
-        hold: Mapping[bytes, Sequence[str]] | None = None,
+        hold: Callable[[], Mapping[bytes, Sequence[str]]] = dict,
+        on_addresses: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         self._start = start
         self._roster = roster
         self._clock = clock
         self._answer = answer
-        self._hold = dict(hold or {})
+        self._hold = hold
+        self._on_addresses = on_addresses
         self._socket = SocketConfig()
         self._channel: Channel | None = None
         self.pid = 0
@@ -181,30 +195,42 @@ class NodeProcess:
             await anyio.sleep(0.1)
 
     async def _attend(self, channel: Channel, tasks: anyio.abc.TaskGroup) -> None:
-        """Tell it the roster, at first and whenever it changes, and whom to hold; until the channel ends."""
-        told = await self._tell_roster(channel, -1)
-        status = await channel.request(AskStatus())
-        if isinstance(status, Status) and status.addresses:
-            _log.info("libp2p node listens", addresses=" ".join(status.addresses))
-        for member, addresses in self._hold.items():
-            tasks.start_soon(self._open, channel, member, addresses)
+        """Tell it the roster and whom to hold, at first and whenever these change; until the channel ends."""
+        told = _Told()
+        await self._tell(channel, tasks, told)
+        await self._look(channel, told)
         self._channel = channel
         asked_s = self._clock.monotonic_s()
         while not channel.closed.is_set():
             with anyio.move_on_after(_LOOK_S):
                 await channel.closed.wait()
             if not channel.closed.is_set():
-                told = await self._tell_roster(channel, told)
+                await self._tell(channel, tasks, told)
                 if self._clock.monotonic_s() - asked_s > _ALIVE_S:  # one that is frozen says nothing by itself
-                    await channel.request(AskStatus(), _ASK_S)
+                    await self._look(channel, told)
                     asked_s = self._clock.monotonic_s()
 
-    async def _tell_roster(self, channel: Channel, told: int) -> int:
+    async def _tell(self, channel: Channel, tasks: anyio.abc.TaskGroup, told: _Told) -> None:
         roster = self._roster()
         changes = roster.changes
-        if changes != told:
-            await channel.request(from_view(view_of(roster, self._clock.now_ms())))
-        return changes
+        if changes == told.changes:
+            return
+        await channel.request(from_view(view_of(roster, self._clock.now_ms())))
+        told.changes = changes
+        hold = {member: tuple(addresses) for member, addresses in self._hold().items()}
+        for member in told.hold.keys() - hold.keys():
+            await channel.request(ClosePeer(peer=peer_id(member), reason="not held"))
+        for member, addresses in hold.items():
+            if told.hold.get(member) != addresses:
+                tasks.start_soon(self._open, channel, member, addresses)
+        told.hold = hold
+
+    async def _look(self, channel: Channel, told: _Told) -> None:
+        status = await channel.request(AskStatus(), _ASK_S)
+        if isinstance(status, Status) and status.addresses != told.addresses:
+            _log.info("libp2p node listens", addresses=" ".join(status.addresses))
+            told.addresses = status.addresses
+            self._on_addresses(status.addresses)
 
     async def _open(self, channel: Channel, member: bytes, addresses: Sequence[str]) -> None:
         try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peerwatch.errors import ConfigError, QuotaError, SignatureError
-from peerwatch.fleet.invite import TOKEN_PREFIX, Enrolment, Invite, decode_token, open_enrolment
+from peerwatch.fleet.invite import MAX_INVITE_MULTIADDRS, TOKEN_PREFIX, Enrolment, Invite, decode_token, open_enrolment
 from peerwatch.fleet.keys import MemberKeys, load_or_create_key, load_or_create_keys
 from peerwatch.fleet.membership import Membership, new_membership
 from peerwatch.fleet.root import ROOT_FILE, Root
@@ -31,6 +31,7 @@ from peerwatch.wire.identity import PrivateKey, peer_id
 _MAX_STEM = 119  # of a name, where a dash and 8 digits follow
 MAX_USES = 1_000  # of one invite: a rack, an autoscaling group; a token that lets in more is a key under the mat
 _GIVEN_ROLES = ((AGENT,), (HUB,), (HUB, AGENT), (RELAY,))
+_OWN_IN_INVITE = 4  # of a hub's multiaddrs: two networks, IPv4 and IPv6; the roster has the others
 _MAX_OPEN_INVITES = 1_000  # an invite lives a day; a thousand open ones are a script gone wrong
 
 
@@ -200,13 +201,22 @@ class Authority:
         """Whether this hub was put out of its fleet, by another hub."""
         return self.membership.roster.is_revoked_key(self.member)
 
-    def announce(self, addresses: tuple[str, ...], tls_pin: bytes) -> None:
-        """Say in this hub's own entry where other hubs reach it."""
+    def announce(self, addresses: tuple[str, ...], tls_pin: bytes, multiaddrs: tuple[str, ...]) -> None:
+        """Say in this hub's own entry where it is reached: over HTTPS, and over libp2p. Silent where it is said so."""
         known = self.membership.roster.get(self.member)
-        if known is None or self.is_revoked or (known.addresses, known.tls_pin) == (addresses[:MAX_ADDRESSES], tls_pin):
+        if known is None or self.is_revoked:
             return
-        version = self.membership.roster.version + 1
-        self._publish(replace(known, version=version, addresses=addresses[:MAX_ADDRESSES], tls_pin=tls_pin))
+        said = replace(
+            known, addresses=addresses[:MAX_ADDRESSES], tls_pin=tls_pin, multiaddrs=multiaddrs[:MAX_ADDRESSES]
+        )
+        if said != known:
+            self._publish(replace(said, version=self.membership.roster.version + 1))
+
+    @property
+    def multiaddrs(self) -> tuple[str, ...]:
+        """Where this hub said last that its libp2p node is reached."""
+        known = self.membership.roster.get(self.member)
+        return known.multiaddrs if known is not None else ()
 
     def others(self) -> list[RosterEntry]:
         """The other hubs of the fleet that say where they are."""
@@ -276,7 +286,22 @@ class Authority:
         label = name or _label(key.public)
         invite = self._entry(key.public, key.public, self._free_name(label), (INVITE, *roles), now_ms + life_ms)
         self._publish(replace(invite, uses=uses))
-        return Invite(self.fleet, self.membership.trust.root, key, addresses, tls_pin, now_ms + life_ms, link, roles)
+        return Invite(
+            self.fleet,
+            self.membership.trust.root,
+            key,
+            addresses,
+            tls_pin,
+            now_ms + life_ms,
+            link,
+            roles,
+            self._multiaddrs_of_hubs(),
+        )
+
+    def _multiaddrs_of_hubs(self) -> tuple[str, ...]:
+        """This hub's, and the first of each other hub: where a machine asks when this one is gone."""
+        spare = [entry.multiaddrs[0] for entry in self.others() if entry.multiaddrs]
+        return (*self.multiaddrs[:_OWN_IN_INVITE], *spare)[:MAX_INVITE_MULTIADDRS]
 
     def open_invites(self) -> list[RosterEntry]:
         """Those that still let somebody in, soonest to expire first."""

@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass
 from hashlib import sha256
 
-from peerwatch.errors import DecodeError, SignatureError
+from peerwatch.errors import ConfigError, DecodeError, SignatureError
 from peerwatch.fleet.roster import AGENT
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.envelope import FLEET_BYTES
@@ -17,6 +17,7 @@ from peerwatch.wire.signed import Domain, parse_message
 TOKEN_PREFIX = "pw1."
 _CHECK_BYTES = 4  # catches a token cut off by a terminal; authenticity is the invite key's
 _MAX_TOKEN_CHARS = 4096
+MAX_INVITE_MULTIADDRS = 6  # a token has to be pasted: each takes some 110 of its characters
 DEFAULT_LIFE_MS = 24 * 3_600_000
 
 
@@ -24,7 +25,8 @@ DEFAULT_LIFE_MS = 24 * 3_600_000
 class Invite:
     """What a token holds: where the hubs are, how to know them, a key, and what its holder becomes.
 
-    `tls_pin` is the SHA-256 of the hub's certificate (DER); empty where the system's authorities decide.
+    `tls_pin` is the SHA-256 of the hub's certificate (DER); empty where the system's authorities decide. `multiaddrs`
+    are where hubs are reached over libp2p, each with its peer id, the inviting hub first; whoever dials checks them.
     """
 
     fleet: bytes
@@ -35,10 +37,14 @@ class Invite:
     expires_ms: int
     link: str
     roles: tuple[str, ...] = (AGENT,)
+    multiaddrs: tuple[str, ...] = ()
 
 
 def encode_token(invite: Invite) -> str:
-    """The token: one word, safe to paste into any shell. It is a secret until it is spent."""
+    """The token: one word, safe to paste into any shell. It is a secret until it is spent.
+
+    Raises ConfigError where its addresses make it longer than a token may be.
+    """
     raw = pb.InviteToken(
         fleet=invite.fleet,
         root=invite.root,
@@ -48,9 +54,13 @@ def encode_token(invite: Invite) -> str:
         expires_ms=invite.expires_ms,
         link=invite.link,
         roles=[] if invite.roles == (AGENT,) else invite.roles,
+        multiaddrs=invite.multiaddrs,
     ).SerializeToString()
     checked = raw + sha256(raw).digest()[:_CHECK_BYTES]
-    return TOKEN_PREFIX + base64.urlsafe_b64encode(checked).decode().rstrip("=")
+    token = TOKEN_PREFIX + base64.urlsafe_b64encode(checked).decode().rstrip("=")
+    if len(token) > _MAX_TOKEN_CHARS:
+        raise ConfigError(f"token of {len(token)} characters, limit {_MAX_TOKEN_CHARS}: name fewer addresses")
+    return token
 
 
 def decode_token(token: str) -> Invite:
@@ -81,6 +91,7 @@ def decode_token(token: str) -> Invite:
         message.expires_ms,
         message.link,
         tuple(message.roles) or (AGENT,),
+        tuple(message.multiaddrs)[:MAX_INVITE_MULTIADDRS],
     )
 
 

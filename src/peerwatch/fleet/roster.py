@@ -16,7 +16,7 @@ MAX_MEMBERS = 100_000  # thirty times the largest fleet that is planned for; an 
 _REMEMBERED_MS = 30 * 86_400_000  # how long an invite is kept after its time, for those who ask again
 MAX_INVITES = 16  # by which one machine came; it comes by one, and by another when it joins again
 MAX_ADDRESSES = 16
-_MAX_ADDRESS_CHARS = 256
+MAX_ADDRESS_CHARS = 256
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 NAME_RULE = "1 to 128 letters, digits, dots, dashes or underscores, with a letter or digit at both ends"
 
@@ -37,7 +37,8 @@ class RosterEntry:
     """A member: `member` is its peer key, `signing_key` signs its batches. `expires_ms` 0 means never.
 
     An open invite is a member too, with the role `invite` beside those that it gives; it lets `uses` machines in, and
-    these say in `invites` by which ones they came. `addresses` and `tls_pin` are where other hubs reach a hub.
+    these say in `invites` by which ones they came. `addresses` and `tls_pin` are where others reach a hub over HTTPS,
+    `multiaddrs` where its libp2p node is, as the hub itself says: each is checked by whoever dials it.
     """
 
     member: bytes
@@ -51,6 +52,7 @@ class RosterEntry:
     invites: tuple[bytes, ...] = ()
     addresses: tuple[str, ...] = ()
     tls_pin: bytes = b""
+    multiaddrs: tuple[str, ...] = ()
 
     @property
     def is_invite(self) -> bool:
@@ -93,6 +95,7 @@ def sign_entry(key: PrivateKey, signer: bytes, fleet: bytes, entry: RosterEntry)
         invites=entry.invites,
         addresses=entry.addresses,
         tls_pin=entry.tls_pin,
+        multiaddrs=entry.multiaddrs,
     ).SerializeToString()
     return sign_message(key, Domain.ROSTER_ENTRY, payload)
 
@@ -235,11 +238,12 @@ def _checked(message: pb.RosterEntry) -> RosterEntry:
         raise DecodeError(f"roster roles {list(message.roles)[:8]} are not among {sorted(_ROLES)}")
     if len(message.invites) > MAX_INVITES or any(len(one) != KEY_BYTES for one in message.invites):
         raise DecodeError(f"roster entry that names {len(message.invites)} invites, limit {MAX_INVITES}, 32 bytes each")
-    addresses = tuple(message.addresses)
-    if len(addresses) > MAX_ADDRESSES or any(len(one) > _MAX_ADDRESS_CHARS for one in addresses):
-        raise DecodeError(
-            f"roster entry of {len(addresses)} addresses, limits {MAX_ADDRESSES} and {_MAX_ADDRESS_CHARS}"
-        )
+    addresses, multiaddrs = tuple(message.addresses), tuple(message.multiaddrs)
+    for listed in (addresses, multiaddrs):
+        if len(listed) > MAX_ADDRESSES or any(len(one) > MAX_ADDRESS_CHARS for one in listed):
+            raise DecodeError(
+                f"roster entry of {len(listed)} addresses, limits {MAX_ADDRESSES} and {MAX_ADDRESS_CHARS} characters"
+            )
     return RosterEntry(
         member=message.member,
         signing_key=message.signing_key,
@@ -252,4 +256,5 @@ def _checked(message: pb.RosterEntry) -> RosterEntry:
         invites=tuple(message.invites),
         addresses=addresses,
         tls_pin=message.tls_pin,
+        multiaddrs=multiaddrs,
     )

@@ -267,7 +267,7 @@ class NodeConfig:
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4001",)
     """Where others connect (B71)."""
     external: tuple[str, ...] = ()
-    """What others are told to connect to; empty: what is found (B72)."""
+    """What others are told to connect to first; what it listens on comes after (B72)."""
     bootstrap_peers: tuple[str, ...] = ()
     """Whom to ask first; each with its /p2p/<peer id> (B73)."""
     bootstrap: bool = False

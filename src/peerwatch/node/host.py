@@ -30,6 +30,7 @@ from peerwatch.node import hardening, health
 from peerwatch.node.config import NodeLimits
 from peerwatch.node.connection import Connection, Gate, Listener, Stream
 from peerwatch.node.gater import Direction
+from peerwatch.node.interfaces import spread
 from peerwatch.node.keeper import Keeper, Usage
 from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
 from peerwatch.telemetry import get_logger
@@ -130,8 +131,9 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where others reach this node, with its peer id: the external addresses if there are any."""
-        bare = [str(one).partition("/p2p/")[0] for one in self._external or self._listening()]
+        """Where others may reach this node, with its peer id: the external addresses, then what it listens on."""
+        texts = [*map(str, self._external), *spread(map(str, self._listening()))]
+        bare = dict.fromkeys(text.partition("/p2p/")[0] for text in texts)
         return tuple(f"{one}/p2p/{self.peer_id}" for one in bare)
 
     def _listening(self) -> list[Any]:

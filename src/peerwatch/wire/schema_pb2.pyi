@@ -270,7 +270,7 @@ class RootRotation(_message.Message):
     def __init__(self, fleet: _Optional[bytes] = ..., old_root: _Optional[bytes] = ..., new_root: _Optional[bytes] = ..., serial: _Optional[int] = ...) -> None: ...
 
 class RosterEntry(_message.Message):
-    __slots__ = ("fleet", "member", "signing_key", "name", "roles", "expires_ms", "version", "revoked", "signer", "uses", "invites", "addresses", "tls_pin")
+    __slots__ = ("fleet", "member", "signing_key", "name", "roles", "expires_ms", "version", "revoked", "signer", "uses", "invites", "addresses", "tls_pin", "multiaddrs")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     SIGNING_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +284,7 @@ class RosterEntry(_message.Message):
     INVITES_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     TLS_PIN_FIELD_NUMBER: _ClassVar[int]
+    MULTIADDRS_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     member: bytes
     signing_key: bytes
@@ -297,7 +298,8 @@ class RosterEntry(_message.Message):
     invites: _containers.RepeatedScalarFieldContainer[bytes]
     addresses: _containers.RepeatedScalarFieldContainer[str]
     tls_pin: bytes
-    def __init__(self, fleet: _Optional[bytes] = ..., member: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., name: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expires_ms: _Optional[int] = ..., version: _Optional[int] = ..., revoked: bool = ..., signer: _Optional[bytes] = ..., uses: _Optional[int] = ..., invites: _Optional[_Iterable[bytes]] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ...) -> None: ...
+    multiaddrs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fleet: _Optional[bytes] = ..., member: _Optional[bytes] = ..., signing_key: _Optional[bytes] = ..., name: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expires_ms: _Optional[int] = ..., version: _Optional[int] = ..., revoked: bool = ..., signer: _Optional[bytes] = ..., uses: _Optional[int] = ..., invites: _Optional[_Iterable[bytes]] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ..., multiaddrs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RosterQuestion(_message.Message):
     __slots__ = ("fleet", "hub", "to", "time_ms", "digest", "prints", "entries", "certificates", "rotations")
@@ -336,7 +338,7 @@ class RosterAnswer(_message.Message):
     def __init__(self, digest: _Optional[bytes] = ..., entries: _Optional[_Iterable[bytes]] = ..., lacking: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class InviteToken(_message.Message):
-    __slots__ = ("fleet", "root", "invite_seed", "addresses", "tls_pin", "expires_ms", "link", "roles")
+    __slots__ = ("fleet", "root", "invite_seed", "addresses", "tls_pin", "expires_ms", "link", "roles", "multiaddrs")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
     INVITE_SEED_FIELD_NUMBER: _ClassVar[int]
@@ -345,6 +347,7 @@ class InviteToken(_message.Message):
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     ROLES_FIELD_NUMBER: _ClassVar[int]
+    MULTIADDRS_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     root: bytes
     invite_seed: bytes
@@ -353,7 +356,8 @@ class InviteToken(_message.Message):
     expires_ms: int
     link: str
     roles: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., invite_seed: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ..., expires_ms: _Optional[int] = ..., link: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
+    multiaddrs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fleet: _Optional[bytes] = ..., root: _Optional[bytes] = ..., invite_seed: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., tls_pin: _Optional[bytes] = ..., expires_ms: _Optional[int] = ..., link: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., multiaddrs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EnrolBody(_message.Message):
     __slots__ = ("fleet", "invite", "member", "signing_key", "name", "time_ms")

@@ -210,13 +210,15 @@ def test_dialling_whom_one_is_connected_to_gives_that_connection() -> None:
     _pair(story)
 
 
-def test_external_addresses_are_announced_instead_of_those_that_are_bound() -> None:
+def test_external_addresses_come_before_those_that_are_bound() -> None:
     """With the peer id behind each."""
 
     async def story() -> None:
         one = node(external=["/ip4/192.0.2.7/tcp/4001"])
         async with one.host:
-            assert one.host.addresses == (f"/ip4/192.0.2.7/tcp/4001/p2p/{one.host.peer_id}",)
+            first, second = one.host.addresses
+            assert first == f"/ip4/192.0.2.7/tcp/4001/p2p/{one.host.peer_id}"
+            assert second.startswith("/ip4/127.0.0.1/tcp/") and second.endswith(f"/p2p/{one.host.peer_id}")
 
     run(story)
 
