@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import httpx
 import msgspec
 
 from peerwatch.cli.hub_client import HubClient
+from tests.e2e.ledger import LEDGER, Ledger, Verdict, compare
 from tests.e2e.processes import Processes, Running, ask, eventually
-from tests.e2e.pushers import METRIC, Ledger, Plan
+from tests.e2e.pushers import METRIC, Plan
 
 ALWAYS_FLUSHING = {
     "PEERWATCH_STORE_FLUSH_INTERVAL_S": "2",
@@ -24,23 +24,6 @@ ALWAYS_FLUSHING = {
     "PEERWATCH_STORE_HEAD_BUDGET_BYTES": str(1 << 20),
 }
 """So that every kill may hit a flush, a rotation or a compaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a comparison found; `lost` and `extra` hold some of the (agent, series, time) concerned."""
-
-    acknowledged: int
-    answered: int
-    lost: list[tuple[str, int, int]]
-    wrong: list[tuple[str, int, int]]
-    twice: list[tuple[str, int, int]]
-    unknown: list[tuple[str, int, int]]
-
-    @property
-    def good(self) -> bool:
-        """Nothing lost, nothing twice, nothing wrong, nothing that nobody sent."""
-        return not (self.lost or self.wrong or self.twice or self.unknown)
 
 
 class Fleet:
@@ -88,7 +71,7 @@ class Fleet:
         path = self._processes.folder / f"plan-{names[0]}.json"
         path.write_bytes(msgspec.json.encode(Plan(str(folder), tokens, **plan)))
         running = self._processes.program([sys.executable, "-m", "tests.e2e.pushers", str(path)], f"push-{names[0]}")
-        eventually(lambda: all((folder / name / "ledger.jsonl").exists() for name in names), "all agents joined", 60)
+        eventually(lambda: all((folder / name / LEDGER).exists() for name in names), "all agents joined", 60)
         return running
 
     def ledgers(self) -> dict[str, Ledger]:
@@ -97,28 +80,11 @@ class Fleet:
 
     def compare(self, window: str = "1h") -> Verdict:
         """Ask the hub for every sample of every agent and compare with what was acknowledged."""
-        verdict = Verdict(0, 0, [], [], [], [])
-        acknowledged = answered = 0
+        verdict = Verdict()
         for name, ledger in self.ledgers().items():
-            wanted = ledger.samples()
-            acknowledged += sum(map(len, wanted.values()))
-            found: dict[int, dict[int, float]] = {number: {} for number in wanted}
-            for one in ask(self.url, f'{METRIC}{{instance="{name}"}}[{window}]'):
-                number = int(one["metric"]["number"])
-                for time_s, text in one["values"]:
-                    time_ms = round(float(time_s) * 1000)
-                    answered += 1
-                    if time_ms in found[number]:
-                        verdict.twice.append((name, number, time_ms))
-                    found[number][time_ms] = float(text)
-            for number, samples in wanted.items():
-                answers = found[number]
-                verdict.lost.extend((name, number, at) for at in samples if at not in answers)
-                verdict.wrong.extend(
-                    (name, number, at) for at in samples if at in answers and answers[at] != samples[at]
-                )
-                verdict.unknown.extend((name, number, at) for at in answers if at not in samples)
-        return Verdict(acknowledged, answered, verdict.lost, verdict.wrong, verdict.twice, verdict.unknown)
+            samples = ledger.samples(ledger.acked)
+            verdict += compare(name, samples, samples, ask(self.url, f'{METRIC}{{instance="{name}"}}[{window}]'))
+        return verdict
 
 
 def finish(pusher: Running, within_s: float = 150.0) -> dict[str, dict[str, int]]:

@@ -150,6 +150,11 @@ class Processes:
                 one.kill()
 
 
+def recorded(folder: Path, *arguments: str) -> list[str]:
+    """The command that is `peerwatch` with these arguments of an agent, and keeps a ledger in the folder."""
+    return [sys.executable, "-m", "tests.e2e.recorded_agent", str(folder), *arguments]
+
+
 def ask(url: str, expr: str, **parameters: str) -> list[Any]:
     """The result of an instant query over the hub's API."""
     response = httpx.get(f"{url}/api/v1/query", params={"query": expr, **parameters}, trust_env=False, timeout=30)

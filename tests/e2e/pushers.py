@@ -10,10 +10,9 @@ import json
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import IO, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -32,6 +31,7 @@ from peerwatch.model import Batch, BatchBlock, Labels, SampleMatrix, Series, Sys
 from peerwatch.spool import Spool, SpoolConfig
 from peerwatch.telemetry import CollectorRegistry, configure_logging
 from peerwatch.wire.push import decode_reply
+from tests.e2e.ledger import LedgerWriter
 
 METRIC = "chaos_value"
 SERIES = 33  # enough for a baseline, so that recovery has to find it
@@ -48,49 +48,10 @@ class Plan(msgspec.Struct):
     backfill_bytes: int = 2 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """What one envelope holds, and when it was sealed (seconds, UTC)."""
-
-    at_s: float
-    times_ms: list[int]
-    values: list[list[float]]
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What one agent says of itself: sealed and acknowledged, by (epoch, seq)."""
-
-    sealed: dict[tuple[int, int], Sealed]
-    acked: dict[tuple[int, int], float]
-    """When the first ack came, seconds UTC; in the order of arrival."""
-
-    @classmethod
-    def read(cls, folder: Path) -> Ledger:
-        """The ledger that an agent wrote."""
-        ledger = cls({}, {})
-        for line in (folder / "ledger.jsonl").read_text().splitlines():
-            what, epoch, seq, at_s, *rest = json.loads(line)
-            if what == "sealed":
-                ledger.sealed[epoch, seq] = Sealed(at_s, *rest)
-            else:
-                ledger.acked.setdefault((epoch, seq), at_s)
-        return ledger
-
-    def samples(self) -> dict[int, dict[int, float]]:
-        """Series number to time to value, of all that was acknowledged."""
-        found: dict[int, dict[int, float]] = {number: {} for number in range(SERIES)}
-        for position in self.acked:
-            one = self.sealed[position]
-            for number, row in enumerate(one.values):
-                found[number].update(zip(one.times_ms, row, strict=True))
-        return found
-
-
 class _NotingLink:
     """HttpsLink that notes every ack that comes back."""
 
-    def __init__(self, link: HttpsLink, notes: IO[str]) -> None:
+    def __init__(self, link: HttpsLink, notes: LedgerWriter) -> None:
         self._link = link
         self._notes = notes
 
@@ -99,7 +60,7 @@ class _NotingLink:
         for ack in decode_reply(reply).acks:
             for first, last in ack.runs:
                 for seq in range(first, last + 1):
-                    print(json.dumps(["acked", ack.epoch, seq, time.time()]), file=self._notes)
+                    self._notes.acked(ack.epoch, seq)
         return reply
 
     async def membership(self) -> bytes:
@@ -118,7 +79,7 @@ async def _agent(name: str, plan: Plan, stop: anyio.Event, summary: dict[str, An
     config = ShipConfig(
         retry_first_s=0.1, retry_most_s=1.0, retry_jitter_s=0.1, hold_s=1.0, backfill_bytes=plan.backfill_bytes
     )
-    with (folder / "ledger.jsonl").open("w") as notes:
+    with LedgerWriter(folder) as notes:
         async with HttpsLink(hub.addresses[0], hub.certificate_pem) as https, anyio.create_task_group() as tasks:
             shipper = Shipper(
                 spool,
@@ -143,7 +104,7 @@ async def _agent(name: str, plan: Plan, stop: anyio.Event, summary: dict[str, An
 
 
 async def _sample(
-    name: str, plan: Plan, sealer: Sealer, spool: Spool, shipper: Shipper, notes: IO[str], stop: anyio.Event
+    name: str, plan: Plan, sealer: Sealer, spool: Spool, shipper: Shipper, notes: LedgerWriter, stop: anyio.Event
 ) -> int:
     """Seal a batch of one or two ticks at every interval until told to stop; how many."""
     random = Random(name)
@@ -155,10 +116,9 @@ async def _sample(
         last_ms = now_ms
         values = [[random.gauss(0, 1e6) for _ in times_ms] for _ in range(SERIES)]
         matrix = SampleMatrix(np.array(times_ms, dtype=np.int64), np.array(values))
-        sealed = sealer.seal(Batch((BatchBlock(series, matrix),)), now_ms, spool.floor())
-        position = sealed.item.position
-        entry = ["sealed", position.epoch, position.seq, time.time(), times_ms, values]
-        print(json.dumps(entry), file=notes)
+        batch = Batch((BatchBlock(series, matrix),))
+        sealed = sealer.seal(batch, now_ms, spool.floor())
+        notes.sealed(sealed.item.position, batch)
         await anyio.to_thread.run_sync(spool.append, sealed.item, sealed.schemas)
         shipper.wake()
         count += 1

@@ -54,9 +54,9 @@ def test_fsck_finds_and_isolates_flipped_bytes_and_other_data_is_intact(processe
     hub = fleet.start_hub()
     fleet.wait_alive(hub)
     verdict = fleet.compare()
-    print(f"{where}: acknowledged={verdict.acknowledged} lost with the damaged part={len(verdict.lost)}")  # noqa: T201
+    print(f"{where}: acknowledged={verdict.wanted} lost with the damaged part={len(verdict.lost)}")  # noqa: T201
     assert not (verdict.wrong or verdict.twice or verdict.unknown), verdict
-    assert 0 < len(verdict.lost) < verdict.acknowledged / 2
+    assert 0 < len(verdict.lost) < verdict.wanted / 2
     assert hub.stop(10) == 0
 
 
@@ -75,6 +75,6 @@ def test_a_damaged_store_still_answers_and_never_with_wrong_values(processes: Pr
     fleet.wait_alive(hub)
     verdict = fleet.compare()
     assert not (verdict.wrong or verdict.twice or verdict.unknown), verdict
-    assert len(verdict.lost) < verdict.acknowledged
+    assert len(verdict.lost) < verdict.wanted
     assert fleet.is_ready(), "what comes in now can be stored"
     assert hub.stop(10) == 0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fleet import Fleet, finish, undelivered
+from tests.e2e.ledger import Ledger
 from tests.e2e.processes import Processes, eventually
-from tests.e2e.pushers import Ledger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 OUTAGE_S = float(os.environ.get("PEERWATCH_TEST_OUTAGE_S", "120"))
@@ -90,7 +90,7 @@ def test_a_full_disk_refuses_and_nothing_is_lost_when_space_returns(
     ]
     early = [at for ledger in fleet.ledgers().values() for at in ledger.acked.values() if refused_s + 2 < at < freed_s]
     verdict = fleet.compare()
-    print(f"sealed while full={len(during)} acknowledged={verdict.acknowledged} answered={verdict.answered}")  # noqa: T201
+    print(f"sealed while full={len(during)} acknowledged={verdict.wanted} answered={verdict.answered}")  # noqa: T201
     assert len(during) > 100 and not early
     assert verdict.good, verdict
     assert hub.stop(10) == 0
