@@ -1,0 +1,1 @@
+"""Hubs and agents on addresses of their own, and what happens to networks."""
