@@ -64,7 +64,7 @@ class NullStore:
         """Nothing is stored."""
         return Marks()
 
-    def drop_marks(self, sender: bytes, epoch: int) -> None:
+    def close_epochs(self, sender: bytes, below: int) -> None:
         """Nothing to forget."""
 
 

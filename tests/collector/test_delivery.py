@@ -155,8 +155,23 @@ def test_a_floor_in_a_later_epoch_closes_the_earlier_ones(hub: Hub) -> None:
         new.request(new.seal(floor=None)),
         new.request(new.seal(floor=None)),
     )
-    assert hub.store.dropped_marks == [(old.sender, EPOCH)]
-    assert [(epoch, list(runs)) for _, epoch, runs in hub.store.marks()] == [(EPOCH + 7, [(0, 2)])]
+    kept = sorted((epoch, list(runs)) for _, epoch, runs in hub.store.marks())
+    assert kept == [(0, [(0, EPOCH + 6)]), (EPOCH + 7, [(0, 2)])]
+    assert hub.store.marks().floors() == {old.sender: EPOCH + 7}
+
+
+def test_a_replay_is_refused_also_after_a_restart_of_the_hub(hub: Hub) -> None:
+    """What was captured, of a closed epoch or an open one, stored once or never: none of it is stored by a replay."""
+    old = hub.agent()
+    new = Agent(hub.authority.fleet, key=old.key, epoch=EPOCH + 7)
+    stored, never = old.request(old.seal()), old.request(old.seal())
+    fresh = new.request(new.seal(floor=None))
+    hub.push(stored, fresh, new.request(new.seal(floor=None)))
+    hub.restart()
+    replies = hub.push(stored, never, fresh)
+    assert [only_refusal(reply).reason for reply in replies[:2]] == [RefusalReason.CLONED] * 2
+    assert acked(replies[2]) == [(EPOCH + 7, 0)]
+    assert [number[1:] for number in hub.store.envelopes] == [(EPOCH, 0), (EPOCH + 7, 0), (EPOCH + 7, 1)]
 
 
 def test_what_lies_below_the_floor_is_never_acknowledged_unstored(hub: Hub) -> None:

@@ -40,3 +40,17 @@ def test_merging_marks_is_union(left: list[tuple[int, int]], right: list[tuple[i
     ba.update(one)
     assert ab == ba
     assert ab.intervals(b"a", 1) == SeqIntervals([*left, *right])
+
+
+def test_closed_epochs_are_kept_as_one_run() -> None:
+    """Their own numbers go, other senders and later epochs stay, and the highest floor holds after any merge."""
+    marks = Marks()
+    for sender, epoch in ((b"a", 3), (b"a", 7), (b"b", 3)):
+        marks.add(sender, epoch, 0)
+    later = marks.copy()
+    marks.close_below(b"a", 5)
+    later.close_below(b"a", 9)
+    assert [(sender, epoch) for sender, epoch, _ in marks] == [(b"a", 7), (b"b", 3), (b"a", 0)]
+    assert marks.floors() == {b"a": 5}
+    later.update(marks)
+    assert later.floors() == {b"a": 9}

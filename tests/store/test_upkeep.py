@@ -209,8 +209,22 @@ def test_marks_are_complete_without_a_checkpoint(tmp_path: Path) -> None:
     again = open_store(tmp_path)
     assert again.marks() == marks
     assert again.label_names([], 0, 5) == ["__name__"]
-    again.drop_marks(b"agent-1", 1)
-    assert len(again.marks()) == 0
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_closed_epochs_are_told_after_a_restart(tmp_path: Path, checkpoint: bool) -> None:
+    """By the checkpoint; after a crash without a new one, by the numbers themselves."""
+    store = open_store(tmp_path)
+    layout = store.layout((series("x"),))
+    store.append([envelope(0, (layout, matrix([0], [[1]])))])
+    store.close_epochs(b"agent-1", 5)
+    assert [(epoch, list(runs)) for _, epoch, runs in store.marks()] == [(0, [(0, 4)])]
+    store.close()
+    if not checkpoint:
+        (tmp_path / "checkpoint").unlink()
+    marks = open_store(tmp_path).marks()
+    assert marks.contains(b"agent-1", 1, 0)  # the WAL still has it
+    assert marks.floors() == ({b"agent-1": 5} if checkpoint else {})
 
 
 def test_a_snapshot_is_a_store(tmp_path: Path) -> None:

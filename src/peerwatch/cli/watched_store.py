@@ -36,9 +36,9 @@ class WatchedStore:
         """See SampleStore."""
         return self._store.marks()
 
-    def drop_marks(self, sender: bytes, epoch: int) -> None:
+    def close_epochs(self, sender: bytes, below: int) -> None:
         """See SampleStore."""
-        self._store.drop_marks(sender, epoch)
+        self._store.close_epochs(sender, below)
 
     @property
     def horizon_ms(self) -> int:

@@ -306,8 +306,8 @@ class Collector:
     def _stored(self, accept: Accept, now_ms: int) -> None:
         header = accept.envelope.header
         accept.member.saw(header, accept.newest_ms, now_ms)
-        for epoch in self._dedupe.stored(accept.envelope):
-            self._committer.drop_marks(header.sender, epoch)
+        if self._dedupe.stored(accept.envelope):
+            self._committer.close_epochs(header.sender, header.floor_epoch)
 
     def _sign(self, headers: Sequence[Header]) -> list[SignedAck]:
         version = self._authority.membership.roster.version

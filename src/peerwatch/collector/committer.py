@@ -62,7 +62,7 @@ class Committer:
         self._max_waiting_bytes = max_waiting_bytes
         self._retry_wait_s = retry_wait_s
         self._queue: deque[Ticket] = deque()
-        self._drops: list[tuple[bytes, int]] = []
+        self._closed: list[tuple[bytes, int]] = []
         self._waiting_bytes = 0
         self._wake = anyio.Event()
         self._closing = False
@@ -113,9 +113,9 @@ class Committer:
         """The store's layout for these series. Raises StoreError."""
         return await anyio.to_thread.run_sync(self._store.layout, series, origin, limiter=self._thread)
 
-    def drop_marks(self, sender: bytes, epoch: int) -> None:
-        """Let the store forget the numbers of a closed epoch, with the next group."""
-        self._drops.append((sender, epoch))
+    def close_epochs(self, sender: bytes, below: int) -> None:
+        """Tell the store, with the next group, that a sender has closed its epochs below this one."""
+        self._closed.append((sender, below))
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Commit until `close`d or cancelled; what is queued then is still committed."""
@@ -161,9 +161,9 @@ class Committer:
         self._settle(group, error)
 
     def _write(self, entries: Sequence[Entry]) -> None:
-        drops, self._drops = self._drops, []
-        for sender, epoch in drops:
-            self._store.drop_marks(sender, epoch)
+        closed, self._closed = self._closed, []
+        for sender, below in closed:
+            self._store.close_epochs(sender, below)
         self._store.append(entries)
 
     def _settle(self, group: list[Ticket], error: StoreError | None) -> None:

@@ -48,11 +48,9 @@ class _Sender:
     def open_epoch(self, epoch: int) -> SeqIntervals:
         return self.epochs.setdefault(epoch, SeqIntervals())
 
-    def close_below(self, epoch: int) -> list[int]:
-        closed = [one for one in self.epochs if one < epoch]
-        for one in closed:
+    def close_below(self, epoch: int) -> None:
+        for one in [one for one in self.epochs if one < epoch]:
             self.runs -= len(self.epochs.pop(one))
-        return closed
 
     def adds_a_run(self, header: Header) -> bool:
         runs = self.epochs.get(header.epoch)
@@ -75,6 +73,9 @@ class Dedupe:
             known = self._senders.setdefault(sender, _Sender())
             known.epochs[epoch] = runs
             known.runs += len(runs)
+        for sender, epoch in marks.floors().items():  # else a restart would forget them, and take replays for new
+            self._senders[sender].floor = (epoch, 0)
+            self._senders[sender].close_below(epoch)
 
     def judge(self, envelope: Envelope) -> Verdict:
         """What to do with an envelope whose signature holds."""
@@ -112,8 +113,8 @@ class Dedupe:
         """It was not stored after all."""
         self._pending.pop(number_of(envelope.header), None)
 
-    def stored(self, envelope: Envelope) -> list[int]:
-        """It is durable; returns the epochs of its sender that its floor closes for good."""
+    def stored(self, envelope: Envelope) -> bool:
+        """It is durable; whether its floor closes epochs of its sender for good: those below `floor_epoch`."""
         header = envelope.header
         number = number_of(header)
         self._prints[number] = self._pending.pop(number, envelope.signature[:_PRINT_BYTES])
@@ -126,7 +127,9 @@ class Dedupe:
         sender.runs += len(runs) - before
         floor = (header.floor_epoch, header.floor_seq)
         if floor <= sender.floor:
-            return []
-        rises = floor[0] > sender.floor[0]
+            return False
+        rises = floor[0] > max(sender.floor[0], 1)  # below epoch 1 there is none
         sender.floor = floor
-        return sender.close_below(floor[0]) if rises else []
+        if rises:
+            sender.close_below(floor[0])
+        return rises

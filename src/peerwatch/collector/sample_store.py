@@ -23,8 +23,8 @@ class SampleStore(Protocol):
         """Which numbers of which sender are stored."""
         ...
 
-    def drop_marks(self, sender: bytes, epoch: int) -> None:
-        """Forget the numbers of an epoch that its sender has closed."""
+    def close_epochs(self, sender: bytes, below: int) -> None:
+        """Its sender has closed all epochs below this one: `marks` keeps that, and may forget their numbers."""
         ...
 
     @property

@@ -79,10 +79,15 @@ class SeqIntervals:
         return twin
 
 
+_CLOSED = 0  # epochs begin at 1
+
+
 class Marks:
     """Per (sender, epoch): the sequence numbers whose samples are stored. Mutable; owned by its maker.
 
-    Merging is union, so it is commutative, associative and idempotent: marks of blocks, WAL and memory add up.
+    Epoch 0, which no sender has, holds the epochs that their sender has closed: nothing of them is taken any more, so
+    their own numbers may be forgotten and a replay of them is still told from something new. Merging is union, so it
+    is commutative, associative and idempotent: marks of blocks, WAL and memory add up.
     """
 
     __slots__ = ("_seen",)
@@ -107,9 +112,15 @@ class Marks:
         found = self._seen.get((sender, epoch))
         return found is not None and seq in found
 
-    def drop(self, sender: bytes, epoch: int) -> None:
-        """Forget an epoch that lies wholly below its sender's floor."""
-        self._seen.pop((sender, epoch), None)
+    def close_below(self, sender: bytes, epoch: int) -> None:
+        """Nothing of this sender's epochs below `epoch` (1 or more) is new any more; their numbers are forgotten."""
+        self.intervals(sender, _CLOSED).add_run(0, epoch - 1)
+        for one in [key for key in self._seen if key[0] == sender and _CLOSED < key[1] < epoch]:
+            del self._seen[one]
+
+    def floors(self) -> dict[bytes, int]:
+        """By sender, the lowest epoch that is not closed; who has closed none is not in it."""
+        return {sender: list(runs)[-1][1] + 1 for (sender, epoch), runs in self._seen.items() if epoch == _CLOSED}
 
     def update(self, other: Marks) -> None:
         """Add everything that `other` knows."""
@@ -117,6 +128,7 @@ class Marks:
             self.intervals(sender, epoch).update(runs)
 
     def __iter__(self) -> Iterator[tuple[bytes, int, SeqIntervals]]:
+        """Everything, epoch 0 with the closed epochs included: what is written down."""
         return iter([(sender, epoch, runs) for (sender, epoch), runs in self._seen.items()])
 
     def __len__(self) -> int:

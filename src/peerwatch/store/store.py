@@ -259,10 +259,13 @@ class Store:
         with self._view.lock:
             return self._view.marks.copy()
 
-    def drop_marks(self, sender: bytes, epoch: int) -> None:
-        """Forget an epoch that lies below its sender's floor."""
+    def close_epochs(self, sender: bytes, below: int) -> None:
+        """Forget the numbers of a sender's epochs below this one, but not that they are closed.
+
+        The next checkpoint keeps that; until then the numbers themselves are still in it, in blocks or in the WAL.
+        """
         with self._view.lock:
-            self._view.marks.drop(sender, epoch)
+            self._view.marks.close_below(sender, below)
 
     @property
     def horizon_ms(self) -> int:

@@ -28,7 +28,6 @@ class MemorySampleStore:
         self.run_roots: list[bytes] = []
         self.contexts: dict[bytes, bytes] = {}
         self.origins: list[bytes] = []
-        self.dropped_marks: list[tuple[bytes, int]] = []
         self.appends: list[int] = []
         self.layouts_made = 0
         self.horizon_ms = horizon_ms
@@ -95,10 +94,9 @@ class MemorySampleStore:
         """See SampleStore."""
         return self._marks.copy()
 
-    def drop_marks(self, sender: bytes, epoch: int) -> None:
+    def close_epochs(self, sender: bytes, below: int) -> None:
         """See SampleStore."""
-        self.dropped_marks.append((sender, epoch))
-        self._marks.drop(sender, epoch)
+        self._marks.close_below(sender, below)
 
     # --- reading, for tests
 
