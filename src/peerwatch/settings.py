@@ -88,8 +88,8 @@ class P2pConfig:
 
     listen: tuple[str, ...] = ()  # as /ip4/0.0.0.0/tcp/4001: members deliver there to a hub, nobody else gets in
     external: tuple[str, ...] = ()  # what others are told to dial first, before what it listens on
-    bootstrap_peers: tuple[str, ...] = ()  # hubs, tried before what they announce: /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
-    bootstrap: bool = False  # of `peerwatch node`: serve as many as a hub does, as their first address
+    bootstrap_peers: tuple[str, ...] = ()  # hubs and relays, dialled first: /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
+    bootstrap: bool = False  # of `peerwatch node`: be a relay and first address for the others, as hubs are
     https_fallback: bool = False  # true: an agent delivers over HTTPS while libp2p fails
     max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peerwatch.cli.hub_peers import hub_peers
+from peerwatch.cli.hub_peers import hub_peers, relay_peers
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.invite import decode_token, encode_token
+from peerwatch.fleet.roster import AGENT, RELAY
 from peerwatch.model import SystemClock
-from peerwatch.wire.identity import peer_id
+from peerwatch.wire.identity import PrivateKey, peer_id
 from tests.fleet.kit import exchange, second_hub
 
 CLOCK = SystemClock()
@@ -55,3 +56,17 @@ def test_a_token_says_where_the_hub_is_and_names_a_spare_one(tmp_path: Path) -> 
     assert read.link == "p2p"
     assert read.multiaddrs == (*(_at(one, n) for n in range(1, 5)), _at(two, 2))
     assert len(token) < 1_000
+
+
+def test_relays_are_those_that_were_set(tmp_path: Path) -> None:
+    """And that are relays of this fleet still: an agent that is named is none."""
+    one, _ = _two(tmp_path)
+    keys = {role: PrivateKey.generate().public for role in (RELAY, AGENT)}
+    for role, key in keys.items():
+        one.admit(key, key, role, (role,))
+    said = [f"/ip4/192.0.2.7/tcp/4001/p2p/{peer_id(key)}" for key in keys.values()]
+    roster = one.membership.roster
+    assert relay_peers(roster, CLOCK.now_ms(), said) == {keys[RELAY]: (said[0],)}
+    assert relay_peers(roster, CLOCK.now_ms(), []) == {}
+    one.revoke(peer_id(keys[RELAY]))
+    assert relay_peers(roster, CLOCK.now_ms(), said) == {}

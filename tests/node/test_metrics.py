@@ -90,8 +90,9 @@ def test_what_is_told_is_shown(registry: CollectorRegistry) -> None:
     metrics.processed("/peerwatch/push/1", 0.003)
     metrics.queried(0.3)
     metrics.gossiped(6)
-    metrics.show_mesh(gossip_peers=3, routing_table=7, relayed=1)
-    metrics.show_nat(NatMethod.RELAY, works=True)
+    metrics.show_mesh(gossip_peers=3, routing_table=7)
+    metrics.show_relay(circuits=1, reservations=2)
+    metrics.reached(NatMethod.RELAY)
     metrics.banned(permanent=True, active=2)
     metrics.banned(permanent=False, active=3)
     metrics.show_bans(1)
@@ -114,6 +115,7 @@ def test_what_is_told_is_shown(registry: CollectorRegistry) -> None:
         "libp2p_gossipsub_peers 3.0",
         "libp2p_dht_routing_table_size 7.0",
         "libp2p_relay_connections_active 1.0",
+        "libp2p_relay_reservations_active 2.0",
         'libp2p_nat_traversal{method="relay"} 1.0',
         'libp2p_nat_traversal{method="direct"} 0.0',
         'p2p_blacklist_total{kind="permanent"} 1.0',

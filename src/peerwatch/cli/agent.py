@@ -9,7 +9,7 @@ import anyio
 from peerwatch.agent.ship import Link
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
-from peerwatch.cli.hub_peers import hub_peers, peer_of
+from peerwatch.cli.hub_peers import hub_peers, peer_of, relay_peers
 from peerwatch.cli.known_hub import KnownHub, load_known_hub
 from peerwatch.cli.node_page import NodePage
 from peerwatch.cli.node_process import NodeProcess, node_start
@@ -87,6 +87,11 @@ class _Peers:
         set_by_hand, by_token = self._p2p.bootstrap_peers, self._known.multiaddrs
         return hub_peers(self._membership.roster, self._clock.now_ms(), first=set_by_hand, last=by_token)
 
+    def held(self) -> dict[bytes, tuple[str, ...]]:
+        """Whom the node stays connected to: the hubs, and the relays that were set."""
+        relays = relay_peers(self._membership.roster, self._clock.now_ms(), self._p2p.bootstrap_peers)
+        return {**relays, **self.found()}
+
     def first(self) -> bytes:
         """The hub to deliver to where there are several: the first that was set, or that the token names."""
         ids = {peer_id(member): member for member in self.found()}
@@ -97,18 +102,18 @@ class _Peers:
 def _node(settings: Settings, folder: Path, membership: Membership, peers: _Peers, clock: Clock) -> NodeProcess:
     """The libp2p node that delivers to the hub."""
     found = peers.found()
-    ids = {peer_id(member) for member in found}
+    ids = {peer_id(member) for member in peers.held()}
     bootstrap = settings.p2p.bootstrap_peers
     if bootstrap and not any(peer_of(text) in ids for text in bootstrap):
         hubs = ", ".join(peer_id(entry.member) for entry in membership.roster if entry.is_hub and not entry.revoked)
-        raise ConfigError(f"p2p.bootstrap_peers: {', '.join(bootstrap)}: none is a hub of this fleet: {hubs}")
+        raise ConfigError(f"p2p.bootstrap_peers: {', '.join(bootstrap)}: none is a relay or hub of this fleet: {hubs}")
     if not found and not settings.p2p.https_fallback:  # else the hub's announcement comes over HTTPS
         raise ConfigError(
             "no hub of this fleet has said where it is reached over libp2p: set p2p.listen on the hub and join again "
             "by `peerwatch invite --link p2p`, or set p2p.bootstrap_peers here"
         )
     start = node_start(settings, folder, folder / "peer.key", "agent")
-    return NodeProcess(start, lambda: membership.roster, clock, hold=peers.found)
+    return NodeProcess(start, lambda: membership.roster, clock, hold=peers.held)
 
 
 def _only_hub(membership: Membership) -> bytes:

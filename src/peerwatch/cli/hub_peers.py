@@ -1,4 +1,4 @@
-"""hub_peers: which hubs of the fleet a node is to be connected to, and by which multiaddrs."""
+"""hub_peers: which hubs and relays of the fleet a node is to be connected to, and by which multiaddrs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def hub_peers(
         if addresses:
             found[entry.member] = tuple(addresses)[:MAX_ADDRESSES]
     return found
+
+
+def relay_peers(roster: Roster, now_ms: int, set_by_hand: Iterable[str]) -> dict[bytes, tuple[str, ...]]:
+    """The nodes that run alone, where an operator set them: whoever cannot be dialled is reached through them."""
+    said = _by_peer(set_by_hand)
+    return {
+        entry.member: tuple(said[peer_id(entry.member)])[:MAX_ADDRESSES]
+        for entry in roster
+        if entry.is_relay and peer_id(entry.member) in said and roster.may_act(entry, now_ms)
+    }
 
 
 def peer_of(multiaddr: str) -> str:

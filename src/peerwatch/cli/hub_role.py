@@ -16,7 +16,7 @@ from peerwatch.cli.announcement import Announcement
 from peerwatch.cli.fleet_door import FleetDoor
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
-from peerwatch.cli.hub_peers import hub_peers
+from peerwatch.cli.hub_peers import hub_peers, relay_peers
 from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
@@ -187,9 +187,11 @@ class HubRole:
         )
 
     def _other_hubs(self) -> Mapping[bytes, Sequence[str]]:
-        """Hubs stay connected to one another."""
+        """Hubs stay connected to one another, and to the relays that were set."""
         roster, set_by_hand = self.authority.membership.roster, self._settings.p2p.bootstrap_peers
-        return hub_peers(roster, self._clock.now_ms(), first=set_by_hand, me=self.authority.member)
+        now_ms = self._clock.now_ms()
+        hubs = hub_peers(roster, now_ms, first=set_by_hand, me=self.authority.member)
+        return {**relay_peers(roster, now_ms, set_by_hand), **hubs}
 
     async def answer_member(self, inbound: Inbound) -> bytes:
         """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""

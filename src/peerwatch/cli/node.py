@@ -21,7 +21,7 @@ def node(
         ),
     ] = None,
     bootstrap: Annotated[
-        bool, Option("--bootstrap", help="Serve many, with the limits of a hub (P2P_BOOTSTRAP=true).")
+        bool, Option("--bootstrap", help="Carry connections for members that cannot be dialled (P2P_BOOTSTRAP=true).")
     ] = False,
     metrics_port: options.MetricsPort = None,
     config: options.Config = None,

@@ -46,6 +46,17 @@ class NodeLimits:
     """Inbound streams whose protocol is not agreed yet (B11); more are reset."""
     max_relayed: int = 16
     """Connections carried for others at once (relay v2); each costs two streams. An agent is asked for hardly any."""
+    max_relayed_each: int = 8
+    """Of these, asked for by one member: one per peer that it cannot dial. A hub behind NAT is asked for by many."""
+    max_reservations: int = 64
+    """Members that can be reached through this node; an entry of 200 bytes each."""
+    reservation_s: float = 3600.0
+    """How long a reservation holds (the specification's hour); whoever made it renews it after half of that."""
+    circuit_s: float = 3600.0
+    """After this a circuit is ended and must be dialled anew, in which its ends are judged again. What was on its way
+    is sent again, as after any broken connection."""
+    circuit_bytes: int = 1 << 30
+    """What a circuit carries, both ways together: forty times what a busy agent sends in an hour."""
     event_buffer: int = 64
     """Events between two parts of the node (B11); who fills it waits."""
     idle_connection_s: float = 30.0
@@ -72,6 +83,7 @@ class NodeLimits:
             ("process_streams_out", "max_streams"),
             ("max_negotiating", "max_streams"),
             ("max_relayed", "max_streams"),
+            ("max_relayed_each", "max_relayed"),
         ):
             self._at_most(name, getattr(self, most), f"node.limits.{most}")
         for name in ("max_streams_in", "max_streams_out"):
@@ -124,6 +136,7 @@ class NodeLimits:
             process_streams_in=6144,
             process_streams_out=2048,
             max_relayed=256,  # a sixth of the connections: agents behind NAT are the exception
+            max_reservations=1024,  # every agent may hold one
             memory_bytes=512 * _MIB,  # 85 MB + 1,536 x 68 KB = 190 MB, and as much again for what is in flight
             descriptors=2048,
         )
@@ -142,6 +155,7 @@ class NodeLimits:
             process_streams_in=18_432,
             process_streams_out=2048,
             max_relayed=512,  # 1,024 streams, half of those that the hub may open
+            max_reservations=6144,
             memory_bytes=1024 * _MIB,  # 85 MB + 6,656 x 68 KB = 540 MB, and as much again for what is in flight
             descriptors=8192,
         )
@@ -162,6 +176,8 @@ class NodeLimits:
             process_streams_out=6,
             max_negotiating=2,
             max_relayed=2,
+            max_relayed_each=1,
+            max_reservations=2,
             event_buffer=4,
             idle_connection_s=0.5,
             idle_stream_s=0.5,

@@ -108,6 +108,9 @@ class ScreenedTcp(TCP):  # type: ignore[misc]
         """Not through a relay: theirs would dial the relay and take it for the peer behind."""
         return super().can_dial(maddr) and all(one.name != "p2p-circuit" for one in maddr.protocols())
 
+    async def prepare(self, maddr: Any) -> None:
+        """Nothing is needed before the handshake."""
+
     async def dial(self, maddr: Any) -> Any:
         """By the system's resolver, which knows /etc/hosts too; theirs asks a name server only."""
         host = maddr.protocols()[0].name

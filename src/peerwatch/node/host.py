@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,11 +28,13 @@ from multiaddr import Multiaddr
 
 from peerwatch.errors import ConfigError, LinkError
 from peerwatch.node import hardening, health
+from peerwatch.node.circuit import HOP, STOP, Circuits, Reservation
 from peerwatch.node.config import NodeLimits
 from peerwatch.node.connection import Connection, Gate, Listener, Stream
 from peerwatch.node.gater import Direction
 from peerwatch.node.interfaces import spread
 from peerwatch.node.keeper import Keeper, Usage
+from peerwatch.node.relay import Relay
 from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id
@@ -54,6 +57,8 @@ class Host:
 
     A member has one connection at most. A newer one takes the place of the older; of two that cross, both sides keep
     the one dialled by the smaller key.
+
+    With `may_reserve` it is a relay, for the members of which that says so.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Host:
         limits: NodeLimits | None = None,
         listen: Sequence[str] = (),
         external: Sequence[str] = (),
+        may_reserve: Callable[[bytes], bool] | None = None,
     ) -> None:
         hardening.apply()
         self.member = key.public
@@ -73,13 +79,19 @@ class Host:
         self._listen = [_listen_address(text) for text in listen]
         self._external = [_parsed(text) for text in external]
         self._keeper = Keeper(self.member, self.limits, gate, listener)
-        self._swarm = _new_swarm(key, self._keeper)
+        self._circuits = Circuits(self._keeper)
+        self._swarm = _new_swarm(key, self._keeper, self._circuits)
         self._host = GuardedHost(self._swarm, announce_addrs=self._external or None, negotiate_timeout=10)
         self._host.remove_stream_handler(_PUSH)  # whoever pushes would fill the peer store as he likes
         self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._watched: dict[bytes, anyio.CancelScope] = {}
         self.handle(PING, _echo)
+        self._circuits.attach(self, self._swarm.serve)
+        self.handle(STOP, self._circuits.answer)
+        self._relay = Relay(self, self._keeper, may_reserve, self._direct_addresses) if may_reserve else None
+        if self._relay is not None:
+            self.handle(HOP, self._relay.answer)
 
     # ---- life
 
@@ -131,7 +143,11 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where others may reach this node, with its peer id: the external addresses, then what it listens on."""
+        """Where others may reach this node, with its peer id: the external addresses, what it listens on, by relays."""
+        relayed = (address for held in self.reservations for address in held.addresses)
+        return (*self._direct_addresses(), *(f"{one}/p2p/{self.peer_id}" for one in relayed))
+
+    def _direct_addresses(self) -> tuple[str, ...]:
         texts = [*map(str, self._external), *spread(map(str, self._listening()))]
         bare = dict.fromkeys(text.partition("/p2p/")[0] for text in texts)
         return tuple(f"{one}/p2p/{self.peer_id}" for one in bare)
@@ -146,7 +162,10 @@ class Host:
 
     def usage(self) -> Usage:
         """What is used of each limit now."""
-        return self._keeper.usage()
+        usage = self._keeper.usage()
+        if self._relay is None:
+            return usage
+        return replace(usage, relayed=self._relay.circuits, reservations=self._relay.reservations)
 
     def _open_connections(self) -> list[GuardedConn]:
         return [conn for conns in self._swarm.connections.values() for conn in conns]
@@ -211,6 +230,17 @@ class Host:
             await conn.abort(reason)
             return False
         return True
+
+    # ---- relays
+
+    @property
+    def reservations(self) -> tuple[Reservation, ...]:
+        """The relays through which others reach this node now."""
+        return self._circuits.reservations
+
+    async def reserve(self, relay: bytes) -> Reservation:
+        """Be reached through a connected relay for a while. Raises LinkError (it refuses, too), PeerError."""
+        return await self._circuits.reserve(relay)
 
     # ---- streams
 
@@ -307,7 +337,7 @@ class _Stream:
         await self._stream.reset()
 
 
-def _new_swarm(key: PrivateKey, keeper: Keeper) -> GuardedSwarm:
+def _new_swarm(key: PrivateKey, keeper: Keeper, circuits: Circuits) -> GuardedSwarm:
     pair = create_new_key_pair(key.seed)
     own_id = ID.from_pubkey(pair.public_key)
     store = PeerStore()
@@ -319,7 +349,7 @@ def _new_swarm(key: PrivateKey, keeper: Keeper) -> GuardedSwarm:
         own_id,
         store,
         hardening.Upgrader(noise, keeper),
-        [hardening.ScreenedTcp(keeper)],
+        [hardening.ScreenedTcp(keeper), circuits],
         connection_config=ConnectionConfig(
             max_connections=most, min_connections=0, low_watermark=0, high_watermark=most, max_connections_per_peer=1
         ),

@@ -41,6 +41,8 @@ class Usage:
     waiting: int
     streams: int
     negotiating: int
+    relayed: int = 0
+    reservations: int = 0
 
 
 class Keeper:
@@ -129,6 +131,10 @@ class Keeper:
             raise DeniedError(Deny(Reason.IDENTITY, f"{address} is this node itself"))
         self._judge(lambda: self._gate.admit(member, address, direction))
         return self.seats.reserve(member, address, direction, anyio.current_time())
+
+    def judge(self, seat: Seat) -> None:
+        """Judge a member that is connected once more. Raises DeniedError."""
+        self._judge(lambda: self._gate.admit(seat.member, seat.address, seat.direction))
 
     @staticmethod
     def _judge(ask: Callable[[], Deny | None]) -> None:

@@ -29,17 +29,16 @@ class DialFailure(Enum):
 
 
 class NatMethod(Enum):
-    """How peers reach this node. The value is a label."""
+    """How peers reach this node. The value is a label. There is no hole punching: docs/libp2p.md."""
 
     DIRECT = "direct"
     RELAY = "relay"
-    HOLE_PUNCH = "hole_punch"
 
 
 class NodeMetrics:
     """Counters and gauges of one node. Mutable; owned by it, fed by plain calls.
 
-    `mesh`: whether this node has DHT, gossip, relay and NAT traversal; their metrics are there only then.
+    `mesh`: whether this node has DHT and gossip; their metrics are there only then.
     A registry from `telemetry.process_registry` adds process_resident_memory_bytes and process_open_fds, whose limits
     are here.
     """
@@ -49,8 +48,9 @@ class NodeMetrics:
         self._make_connections(limits)
         self._make_streams(limits)
         self._make_protocols()
+        self._make_relay(limits)
         if mesh:
-            self._make_mesh(limits)
+            self._make_mesh()
         self._make_security(max_bans)
         self._limit("process_resident_memory_bytes", limits.memory_bytes)
         self._limit("process_open_fds", limits.descriptors)
@@ -101,18 +101,26 @@ class NodeMetrics:
             for direction in Direction:
                 self._messages.labels(direction.value, protocol)
 
-    def _make_mesh(self, limits: NodeLimits) -> None:
+    def _make_relay(self, limits: NodeLimits) -> None:
+        self._relayed = self._gauge("libp2p_relay_connections_active", "Connections carried for others now.")
+        self._limit("libp2p_relay_connections_active", limits.max_relayed)
+        self._reserved = self._gauge(
+            "libp2p_relay_reservations_active", "Members that can be reached through this node now."
+        )
+        self._limit("libp2p_relay_reservations_active", limits.max_reservations)
+        self._nat = self._gauge(
+            "libp2p_nat_traversal", "1 once a peer has reached this node by this method since its start.", ["method"]
+        )
+        for method in NatMethod:
+            self._nat.labels(method.value)
+
+    def _make_mesh(self) -> None:
         self._queries = Histogram(
             "libp2p_dht_query_duration_seconds", "DHT queries.", buckets=_QUERY_BUCKETS, registry=self._registry
         )
         self._gossip = self._counter("libp2p_gossipsub_messages_received_total", "Gossip messages that came in.")
         self._mesh = self._gauge("libp2p_gossipsub_peers", "Peers in the gossip mesh.")
-        self._relayed = self._gauge("libp2p_relay_connections_active", "Connections carried for others now.")
-        self._limit("libp2p_relay_connections_active", limits.max_relayed)
-        self._nat = self._gauge("libp2p_nat_traversal", "1 where peers reach this node by this method.", ["method"])
         self._table = self._gauge("libp2p_dht_routing_table_size", "Peers in the routing table.")
-        for method in NatMethod:
-            self._nat.labels(method.value)
 
     def _make_security(self, max_bans: int) -> None:
         self._bans = self._counter("p2p_blacklist_total", "Bans made or heard of.", ["kind"])
@@ -188,15 +196,21 @@ class NodeMetrics:
         """Gossip came in."""
         self._gossip.inc(messages)
 
-    def show_mesh(self, gossip_peers: int, routing_table: int, relayed: int) -> None:
-        """How well this node is connected, and what it carries for others."""
+    def show_mesh(self, gossip_peers: int, routing_table: int) -> None:
+        """How well this node is connected."""
         self._mesh.set(gossip_peers)
         self._table.set(routing_table)
-        self._relayed.set(relayed)
 
-    def show_nat(self, method: NatMethod, *, works: bool) -> None:
-        """Whether peers reach this node by this method."""
-        self._nat.labels(method.value).set(1 if works else 0)
+    # --- relays -------------------------------------------------------------------------------------------------------
+
+    def show_relay(self, circuits: int, reservations: int) -> None:
+        """What this node carries for others, and how many may be reached through it."""
+        self._relayed.set(circuits)
+        self._reserved.set(reservations)
+
+    def reached(self, method: NatMethod) -> None:
+        """A peer has reached this node in this way."""
+        self._nat.labels(method.value).set(1)
 
     # --- security -----------------------------------------------------------------------------------------------------
 

@@ -10,13 +10,16 @@ import anyio
 
 from peerwatch import __version__
 from peerwatch.errors import LinkError, PeerError
+from peerwatch.fleet.roster import HUB, INVITE, RELAY
 from peerwatch.model import Clock
+from peerwatch.node.address import parse_address
 from peerwatch.node.ban_file import load_bans, save_bans
 from peerwatch.node.bans import Bans
 from peerwatch.node.carrier import Carrier
 from peerwatch.node.config import NodeConfig
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Event
 from peerwatch.node.gate import NodeGate
+from peerwatch.node.gater import Direction
 from peerwatch.node.host import Host
 from peerwatch.node.messages import (
     AskMetrics,
@@ -39,6 +42,7 @@ from peerwatch.node.messages import (
     to_ban,
     to_view,
 )
+from peerwatch.node.reservations import Reservations
 from peerwatch.node.socket import SOCKET_NAME, NodeServer
 from peerwatch.node.tally import Tally
 from peerwatch.telemetry import get_logger
@@ -71,8 +75,16 @@ class Node:
         self._gate = NodeGate(config, self._bans, clock)
         self._server = NodeServer(folder / SOCKET_NAME, self, config.socket, f"peerwatch {__version__}")
         self._host = Host(
-            key, self._gate, self._hear_event, limits=config.limits, listen=config.listen, external=config.external
+            key,
+            self._gate,
+            self._hear_event,
+            limits=config.limits,
+            listen=config.listen,
+            external=config.external,
+            may_reserve=self._may_reserve if config.bootstrap else None,
         )
+        self._reservations = Reservations(self._host, self._relays)
+        self._is_reached = bool(config.external)
         self._tally = Tally(config, self._bans, self._host.usage, clock.now_ms)
         self._carrier = Carrier(self._host, self._serve, self._tally.metrics)
         self._answer_s = config.socket.answer_s
@@ -85,6 +97,8 @@ class Node:
         async with self._host, anyio.create_task_group() as tasks:
             await tasks.start(self._server.run)
             tasks.start_soon(self._hold_all)
+            if not self._is_reached:  # whoever says where others dial it needs no relay
+                tasks.start_soon(self._reservations.run)
             _log.info("node ready", addresses=" ".join(self._host.addresses))
             await stop.wait()
             tasks.cancel_scope.cancel()
@@ -189,6 +203,23 @@ class Node:
             await self._dial(member, held)
         except (LinkError, PeerError) as error:
             _log.info("peer not reached", peer=peer_id(member), reason=str(error), again_s=round(held.wait_s, 1))
+
+    # ---- relays
+
+    def _may_reserve(self, member: bytes) -> bool:
+        """Machines may; the key of an invite is not one yet."""
+        return not self._gate.roster.has_role(peer_id(member), INVITE, self._clock.now_ms())
+
+    def _relays(self) -> list[bytes]:
+        """Hubs and lone nodes that this node has dialled itself."""
+        roster, now_ms = self._gate.roster, self._clock.now_ms()
+        return [
+            one.member
+            for one in self._host.connections
+            if one.direction is Direction.OUT
+            and not parse_address(one.address).relayed
+            and any(roster.has_role(peer_id(one.member), role, now_ms) for role in (HUB, RELAY))
+        ]
 
     # ---- the network's side
 

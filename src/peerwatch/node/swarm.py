@@ -233,7 +233,10 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
 
         Theirs holds a slot of 250 for each connection there ever was, and a task, until the swarm stops.
         """
-        wire = Wire(read_write_closer, False, address_of(read_write_closer))
+        await self.serve(Wire(read_write_closer, False, address_of(read_write_closer)))
+
+    async def serve(self, wire: Wire) -> None:
+        """Let in whoever is at the other end of it, or report why not; return when the connection has ended."""
         try:
             conn = await self._let_in(wire)
         except Exception as error:
@@ -328,10 +331,11 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
     async def _dial_one(self, peer_id: Any, address: Any) -> GuardedConn:
         if all(one.name != "p2p" for one in address.protocols()):
             address = address.encapsulate(Multiaddr(f"/p2p/{peer_id}"))  # the gate judges whom, as well as where
+        transport = self.transport_manager.transport_for_dialing(address)
+        if transport is None:
+            raise LinkError("no transport for this address")
+        await transport.prepare(address)
         async with self.keeper.handshake(Direction.OUT):
-            transport = self.transport_manager.transport_for_dialing(address)
-            if transport is None:
-                raise LinkError("no transport for this address")
             return await self._upgraded(await transport.dial(address), peer_id, "outbound")
 
     def _schedule_auto_connect(self) -> None:

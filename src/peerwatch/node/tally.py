@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from peerwatch.node.address import parse_address
 from peerwatch.node.bans import Bans
 from peerwatch.node.config import NodeConfig
 from peerwatch.node.connection import (
@@ -17,7 +18,7 @@ from peerwatch.node.connection import (
 )
 from peerwatch.node.gater import Direction, Reason
 from peerwatch.node.keeper import Usage
-from peerwatch.node.metrics import DialFailure, NodeMetrics
+from peerwatch.node.metrics import DialFailure, NatMethod, NodeMetrics
 from peerwatch.telemetry import generate_latest, process_registry
 
 _REASONS = {one.value: one for one in Reason}
@@ -45,6 +46,8 @@ class Tally:
         match event:
             case ConnectionOpened():
                 self.metrics.connection_opened(event.direction)
+                if event.direction is Direction.IN:
+                    self.metrics.reached(NatMethod.RELAY if parse_address(event.address).relayed else NatMethod.DIRECT)
             case ConnectionClosed():
                 self.metrics.connection_closed(event.direction)
             case ConnectionRefused():
@@ -67,5 +70,6 @@ class Tally:
         usage = self._usage()
         self.metrics.show_pending(usage.pending, usage.waiting)
         self.metrics.show_streams(usage.negotiating, waiting=0)  # what has no room is reset
+        self.metrics.show_relay(usage.relayed, usage.reservations)
         self.metrics.show_bans(len(self._bans.active(self._now_ms())))
         return generate_latest(self._registry)

@@ -38,6 +38,7 @@ _BELOW = (
     ("process_streams_out", "max_streams"),
     ("max_negotiating", "max_streams"),
     ("max_relayed", "max_streams"),
+    ("max_relayed_each", "max_relayed"),
 )
 
 E = TypeVar("E")
