@@ -30,6 +30,7 @@ from peerwatch.store.config import StoreConfig
 
 _FILE = "peerwatch.toml"
 _PREFIX = "PEERWATCH_"
+_MOST_PROBE_S = 600
 _MOST_SYNC_S = 20  # a revocation reaches every hub within 30 s
 _P2P_PREFIX = "P2P_"
 _NOT_SETTINGS = ("PEERWATCH_CI", "PEERWATCH_CONFIG", "PEERWATCH_TOKEN")  # read elsewhere: tests, --config, --token
@@ -86,12 +87,19 @@ class P2pConfig:
     """The libp2p node, in a process of its own; needs the extra p2p. Runs once `listen` or
     `bootstrap_peers` is set, and on an agent that joined by `peerwatch invite --link p2p`."""
 
-    listen: tuple[str, ...] = ()  # as /ip4/0.0.0.0/tcp/4001: members deliver there to a hub, nobody else gets in
+    listen: tuple[str, ...] = ()  # as /ip4/0.0.0.0/tcp/4001: members deliver to a hub there, and measure an agent
     external: tuple[str, ...] = ()  # what others are told to dial first, before what it listens on
     bootstrap_peers: tuple[str, ...] = ()  # hubs and relays, dialled first: /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
     bootstrap: bool = False  # of `peerwatch node`: be a relay and first address for the others, as hubs are
     https_fallback: bool = False  # true: an agent delivers over HTTPS while libp2p fails
     max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent
+    probe_interval_s: float = 15.0  # how often an agent measures each of its partners, about log2 of all; 0: never
+
+    def __post_init__(self) -> None:
+        if self.probe_interval_s and not 0.1 <= self.probe_interval_s <= _MOST_PROBE_S:
+            raise ConfigError(
+                f"p2p.probe_interval_s: {self.probe_interval_s}, must be 0 or from 0.1 to {_MOST_PROBE_S}"
+            )
 
 
 def _default_data() -> str:

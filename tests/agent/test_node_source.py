@@ -51,7 +51,7 @@ def test_a_page_that_is_none_or_too_long_is_refused(page: bytes) -> None:
 
 
 def test_the_nodes_series_are_a_job_of_their_own() -> None:
-    """Every 15 s, in a block apart; on the agent's own page without what the node says of its process."""
+    """At every third sampling, in a block apart; on the agent's own page without what the node says of its process."""
     story = Story(AgentConfig(phase=0.0, sources=ONE_LANE), lanes=2, node=Pages(PAGE))
     blocks = [block for batch in story.run(40) for block in batch.blocks if block.job == NODE_JOB]
     times_s = [(time - START_MS) // 1000 for block in blocks for time in block.matrix.times_ms.tolist()]

@@ -34,11 +34,13 @@ from peerwatch.node.messages import (
     Message,
     Metrics,
     OpenPeer,
+    PartnerRecord,
     PeerRecord,
     Presence,
     Probe,
     Probed,
     SetBans,
+    SetPartners,
     SetRoster,
     Status,
     decode_from_main,
@@ -63,6 +65,7 @@ OF_MAIN: list[Message] = [
     SetBans(bans=[BAN]),
     OpenPeer(peer=A, addresses=["/ip4/192.0.2.1/tcp/1"], wait_ms=1),
     ClosePeer(peer=A, reason="revoked"),
+    SetPartners(partners=[PartnerRecord(A, ["/ip4/192.0.2.1/tcp/1"])], interval_ms=15_000),
     AskStatus(),
     AskMetrics(),
 ]
@@ -75,7 +78,7 @@ OF_NODE: list[Message] = [
 ]
 NOTES: list[Message] = [
     Presence(peer=A, connected=True, direction="inbound", address="/ip4/192.0.2.1/tcp/1", time_ms=NOW),
-    Probed(probes=[Probe(A, 3, [800, 900], NOW)]),
+    Probed(probes=[Probe(A, 3, [800, 900], NOW, 1, 0)]),
     Logged(level="info", event="connection opened", fields={"peer_id": A, "duration_ms": 1.5}, time_ms=NOW, lost=2),
 ]
 

@@ -11,6 +11,7 @@ from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.hub_peers import hub_peers, peer_of, relay_peers
 from peerwatch.cli.known_hub import KnownHub, load_known_hub
+from peerwatch.cli.mesh_probes import MeshProbes
 from peerwatch.cli.node_page import NodePage
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.running import run_role
@@ -56,7 +57,9 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
         link: Link = https
         page = None
         if node is not None:
-            page = NodePage(node.metrics)
+            mesh = MeshProbes(keys.peer, membership, peers.found, settings.p2p.probe_interval_s, node, clock)
+            around.start_soon(mesh.run)
+            page = NodePage(mesh.page)
             around.start_soon(page.run)
             p2p = P2pLink(lambda protocol, body: node.deliver(member, protocol, body))
             link = FirstLink([p2p, https]) if settings.p2p.https_fallback else p2p

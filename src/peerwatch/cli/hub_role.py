@@ -27,6 +27,7 @@ from peerwatch.cli.write_route import write_route
 from peerwatch.collector.collector import Collector
 from peerwatch.errors import ConfigError, LinkError, QuotaError, StoreError
 from peerwatch.fleet.authority import Authority
+from peerwatch.fleet.introducer import Introducer
 from peerwatch.fleet.roster import AGENT, HUB
 from peerwatch.model import Clock, Matrix, SystemClock
 from peerwatch.node.interfaces import own_addresses
@@ -43,8 +44,9 @@ from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger, process_re
 from peerwatch.wire.baseline import Baseline, decode_baseline
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import parse_envelope
+from peerwatch.wire.identity import public_key_of
 from peerwatch.wire.named_cache import NamedCache
-from peerwatch.wire.protocols import PUSH
+from peerwatch.wire.protocols import PARTNERS, PUSH
 
 _log = get_logger("hub")
 _MAINTENANCE_S = 1.0
@@ -81,6 +83,7 @@ class HubRole:
         pin = self.tls.pin() if self.tls else b""
         has_node = bool(settings.p2p.listen)
         self._announcement = Announcement(self.authority, self._invite_addresses(), pin, has_node=has_node)
+        self._introducer = Introducer(self.authority, clock)
         self._node = self._make_node()
         self._sync = RosterSync(self.authority, settings.hub.sync_interval_s, clock, registry)
         self.authority.on_change = self._on_roster_change
@@ -195,6 +198,8 @@ class HubRole:
 
     async def answer_member(self, inbound: Inbound) -> bytes:
         """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""
+        if inbound.protocol == PARTNERS:
+            return await self._introducer.answer(public_key_of(inbound.peer), inbound.address, inbound.body)
         if inbound.protocol != PUSH:
             return self._fleet.answer(inbound)
         if self.authority.is_revoked:  # its acks count nowhere: whoever asks must keep what it has

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import anyio
 import anyio.abc
@@ -32,11 +32,13 @@ from peerwatch.node.messages import (
     Metrics,
     Note,
     OpenPeer,
+    Probed,
     Reply,
+    SetPartners,
     Status,
     from_view,
 )
-from peerwatch.node.roster_view import Members, view_of
+from peerwatch.node.roster_view import Members, MemberView, view_of
 from peerwatch.node.socket import SOCKET_NAME, open_channel
 from peerwatch.node.start import NodeStart
 from peerwatch.settings import Settings
@@ -54,6 +56,29 @@ _ALIVE_S = 10.0  # how often it must show that it is not frozen
 
 Answer = Callable[[Inbound], Awaitable[bytes]]
 """What a member is answered. Raises errors of ours."""
+
+
+class Mesh(Protocol):
+    """Whom the node measures, and whom it lets in besides the roster's members: `mesh_probes.MeshProbes`."""
+
+    changes: int
+    """Grows with each change of what follows."""
+
+    def guests(self) -> Mapping[str, MemberView]:
+        """By peer id."""
+        ...
+
+    def plan(self) -> SetPartners:
+        """Whom to measure."""
+        ...
+
+    def listens(self, addresses: Sequence[str]) -> None:
+        """Where the node listens, after each of its starts."""
+        ...
+
+    def hear(self, note: Probed) -> None:
+        """What it found."""
+        ...
 
 
 async def _nothing_to_answer(inbound: Inbound) -> bytes:
@@ -92,6 +117,8 @@ class NodeProcess:
         self._answer = answer
         self._hold = hold
         self._on_addresses = on_addresses
+        self.mesh: Mesh | None = None
+        """Whom it measures, and lets in for that; set before `run`."""
         self._socket = SocketConfig()
         self._channel: Channel | None = None
         self.pid = 0
@@ -132,7 +159,8 @@ class NodeProcess:
 
     def hear(self, note: Note) -> None:
         """See `channel.Handler`."""
-        _log.debug("node says", note=type(note).__name__)
+        if self.mesh is not None and isinstance(note, Probed):
+            self.mesh.hear(note)
 
     async def run(self) -> None:
         """Keep it up."""
@@ -211,11 +239,16 @@ class NodeProcess:
                     asked_s = self._clock.monotonic_s()
 
     async def _tell(self, channel: Channel, tasks: anyio.abc.TaskGroup, told: _Told) -> None:
-        roster = self._roster()
-        changes = roster.changes
+        roster, mesh = self._roster(), self.mesh
+        changes = roster.changes + (mesh.changes if mesh is not None else 0)
         if changes == told.changes:
             return
-        await channel.request(from_view(view_of(roster, self._clock.now_ms())))
+        view = view_of(roster, self._clock.now_ms())
+        if mesh is None:
+            await channel.request(from_view(view))
+        else:  # the roster first: nobody is dialled who is not in it
+            await channel.request(from_view(view.with_guests(mesh.guests())))
+            await channel.request(mesh.plan())
         told.changes = changes
         hold = {member: tuple(addresses) for member, addresses in self._hold().items()}
         for member in told.hold.keys() - hold.keys():
@@ -231,6 +264,8 @@ class NodeProcess:
             _log.info("libp2p node listens", addresses=" ".join(status.addresses))
             told.addresses = status.addresses
             self._on_addresses(status.addresses)
+            if self.mesh is not None:
+                self.mesh.listens(status.addresses)
 
     async def _open(self, channel: Channel, member: bytes, addresses: Sequence[str]) -> None:
         try:

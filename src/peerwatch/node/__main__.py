@@ -20,7 +20,7 @@ from peerwatch.model import SystemClock
 from peerwatch.node.descriptors import raise_descriptor_limit
 from peerwatch.node.node import Node
 from peerwatch.node.start import NodeStart
-from peerwatch.telemetry import configure_logging, get_logger
+from peerwatch.telemetry import configure_logging, configure_metrics, get_logger
 
 _log = get_logger("node")
 
@@ -29,6 +29,7 @@ def _main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     start = msgspec.json.decode(sys.stdin.buffer.readline(), type=NodeStart)
+    configure_metrics()
     configure_logging(start.log_level, json=start.log_json)
     try:
         anyio.run(_run, start, backend="trio")

@@ -17,14 +17,15 @@ from peerwatch.node.gater import Direction
 from peerwatch.node.host import Host
 from peerwatch.node.messages import Delivered, Failed, encode_message
 from peerwatch.node.metrics import NodeMetrics
-from peerwatch.wire.protocols import MEMBERSHIP, PUSH, ROSTER
+from peerwatch.wire.protocols import MEMBERSHIP, PARTNERS, PUSH, ROSTER
 
 _READ_BYTES = 1 << 16
 _MOST_STREAMS = 4  # of one member and protocol, kept or served: an agent has two lanes
 _MAX_HELD_BYTES = 64 << 20  # a quarter of what an agent's node may take; 30,000 requests of the usual size
-_MAX_REQUEST_BYTES = {  # a push as the collector's HTTP door takes it: 8 MB and its frame
-    PUSH: 9 << 20,
+_MAX_REQUEST_BYTES = {
+    PUSH: 9 << 20,  # as the collector's HTTP door takes it: 8 MB and its frame
     MEMBERSHIP: 16,
+    PARTNERS: 24 << 10,  # a PeerInfo with all that it may hold
     ROSTER: 8 << 20,
 }
 _MAX_ANSWER_BYTES = 4 << 20
@@ -58,8 +59,7 @@ class Carrier:
 
     def forget(self, member: bytes) -> None:
         """Its connection is gone, and the streams kept for it with it."""
-        for protocol in _MAX_REQUEST_BYTES:
-            self._idle.pop((member, protocol), None)
+        self._idle.pop((member, PUSH), None)
 
     async def ask(self, member: bytes, protocol: str, body: bytes, within_s: float) -> bytes:
         """The member's answer. Raises LinkError, DecodeError (it cannot read the request), QuotaError (denied)."""
@@ -77,7 +77,7 @@ class Carrier:
         return checked.body
 
     async def _exchange(self, member: bytes, protocol: str, frame: bytes) -> Delivered | Failed:
-        idle = self._idle[member, protocol]
+        idle = self._idle.get((member, protocol), [])
         while idle:  # one that broke meanwhile is no failure yet: all that is sent here may arrive twice
             with suppress(LinkError):
                 return await self._on(idle.pop(), frame)
@@ -96,9 +96,9 @@ class Carrier:
         return reply
 
     async def _keep(self, stream: Stream) -> None:
-        idle = self._idle[stream.member, stream.protocol]
-        if len(idle) < _MOST_STREAMS:
-            idle.append(stream)
+        """What is asked seldom would hold a stream of the hub's for nothing."""
+        if stream.protocol == PUSH and len(self._idle[stream.member, PUSH]) < _MOST_STREAMS:
+            self._idle[stream.member, PUSH].append(stream)
         else:
             await stream.reset()
 

@@ -42,7 +42,7 @@ from peerwatch.wire.identity import PrivateKey, peer_id
 _log = get_logger("node")
 
 PING = "/ipfs/ping/1.0.0"
-_PING_BYTES = 32
+PING_BYTES = 32
 _PUSH = "/ipfs/id/push/1.0.0"
 
 Handler = Callable[[Stream], Awaitable[None]]
@@ -160,6 +160,10 @@ class Host:
         """Who is connected now."""
         return tuple(seat.value() for seat in self._keeper.seats)
 
+    def is_connected(self, member: bytes) -> bool:
+        """Whether there is a connection to this member now."""
+        return self._swarm.open_connection(_library_id(member)) is not None
+
     def usage(self) -> Usage:
         """What is used of each limit now."""
         usage = self._keeper.usage()
@@ -276,7 +280,7 @@ class Host:
 
     async def ping(self, member: bytes, within_s: float = 10.0) -> float:
         """Round trip in seconds, over libp2p's ping protocol. Raises LinkError."""
-        question = secrets.token_bytes(_PING_BYTES)
+        question = secrets.token_bytes(PING_BYTES)
         try:
             with anyio.fail_after(within_s):
                 rtt_s, answer = await self._ask(await self.open_stream(member, PING), question)
@@ -292,7 +296,7 @@ class Host:
         try:
             began_s = anyio.current_time()
             await stream.write(question)
-            answer = await _exactly(stream, len(question))
+            answer = await read_exactly(stream, len(question))
             return anyio.current_time() - began_s, answer
         finally:
             with anyio.CancelScope(shield=True):
@@ -390,11 +394,12 @@ def _check_free(address: Any) -> None:
 
 async def _echo(stream: Stream) -> None:
     """Answer pings until the other side ends."""
-    while data := await stream.read(_PING_BYTES):
+    while data := await stream.read(PING_BYTES):
         await stream.write(data)
 
 
-async def _exactly(stream: Stream, size_bytes: int) -> bytes:
+async def read_exactly(stream: Stream, size_bytes: int) -> bytes:
+    """As many bytes as that. Raises LinkError where the stream ends before."""
     data = bytearray()
     while len(data) < size_bytes:
         piece = await stream.read(size_bytes - len(data))

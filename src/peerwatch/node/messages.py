@@ -139,6 +139,20 @@ class ClosePeer(Message, frozen=True, kw_only=True, tag="close_peer"):
     reason: _Word = ""
 
 
+class PartnerRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A member to be measured. Without addresses it is measured while it is connected."""
+
+    peer: _Word
+    addresses: Annotated[list[_Text], msgspec.Meta(max_length=8)]
+
+
+class SetPartners(Message, frozen=True, kw_only=True, tag="set_partners"):
+    """Whom to measure from now on, each once per interval: `probed` tells. Replaces what was."""
+
+    partners: Annotated[list[PartnerRecord], msgspec.Meta(max_length=64)]
+    interval_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)]
+
+
 class AskStatus(Message, frozen=True, kw_only=True, tag="ask_status"):
     """How are you, and whom do you know: answered by Status."""
 
@@ -205,12 +219,17 @@ class Presence(Message, frozen=True, kw_only=True, tag="presence"):
 
 
 class Probe(msgspec.Struct, frozen=True, array_like=True):
-    """One partner's round trips; `sent` without an answer are lost."""
+    """One partner's round trips; `sent` without an answer are lost, and nothing was sent where it was not reached.
+
+    `opened` and `failed` are dials.
+    """
 
     peer: _Word
     sent: _Count
     rtts_us: Annotated[list[_Count], msgspec.Meta(max_length=64)]
     time_ms: _Count
+    opened: _Count = 0
+    failed: _Count = 0
 
 
 class Probed(Message, frozen=True, kw_only=True, tag="probed"):
@@ -233,7 +252,18 @@ class Logged(Message, frozen=True, kw_only=True, tag="logged"):
 Reply = Done | Delivered | Failed | Status | Metrics
 Note = Presence | Probed | Logged
 FromMain = (
-    Hello | Deliver | SetRoster | SetBans | OpenPeer | ClosePeer | AskStatus | AskMetrics | Done | Delivered | Failed
+    Hello
+    | Deliver
+    | SetRoster
+    | SetBans
+    | OpenPeer
+    | ClosePeer
+    | SetPartners
+    | AskStatus
+    | AskMetrics
+    | Done
+    | Delivered
+    | Failed
 )
 FromNode = Hello | Inbound | Banned | Presence | Probed | Logged | Done | Delivered | Failed | Status | Metrics
 

@@ -35,13 +35,17 @@ from peerwatch.node.messages import (
     OpenPeer,
     PeerRecord,
     Presence,
+    Probe,
+    Probed,
     Reply,
     SetBans,
+    SetPartners,
     SetRoster,
     Status,
     to_ban,
     to_view,
 )
+from peerwatch.node.prober import Prober
 from peerwatch.node.reservations import Reservations
 from peerwatch.node.socket import SOCKET_NAME, NodeServer
 from peerwatch.node.tally import Tally
@@ -87,6 +91,7 @@ class Node:
         self._is_reached = bool(config.external)
         self._tally = Tally(config, self._bans, self._host.usage, clock.now_ms)
         self._carrier = Carrier(self._host, self._serve, self._tally.metrics)
+        self._prober = Prober(self._host, self._tell_probe, self._tally.metrics, clock, random.Random())
         self._answer_s = config.socket.answer_s
         self._held: dict[bytes, _Held] = {}
         self._wake = anyio.Event()
@@ -99,6 +104,7 @@ class Node:
             tasks.start_soon(self._hold_all)
             if not self._is_reached:  # whoever says where others dial it needs no relay
                 tasks.start_soon(self._reservations.run)
+            tasks.start_soon(self._prober.run)
             _log.info("node ready", addresses=" ".join(self._host.addresses))
             await stop.wait()
             tasks.cancel_scope.cancel()
@@ -120,6 +126,9 @@ class Node:
                 member = public_key_of(request.peer)
                 self._held.pop(member, None)
                 await self._host.close_peer(member, request.reason or "closed")
+            case SetPartners():
+                partners = {public_key_of(one.peer): tuple(one.addresses) for one in request.partners}
+                self._prober.measure(partners, request.interval_ms / 1000)
             case AskStatus():
                 return self._status()
             case AskMetrics():
@@ -142,7 +151,8 @@ class Node:
         for one in self._host.connections:  # also those whose time has come since
             if not view.is_member(peer_id(one.member), now_ms):
                 await self._host.close_peer(one.member, "roster")
-        _log.info("roster", version=view.version, before=before.version, members=len(view.members))
+        if (view.version, view.members.keys()) != (before.version, before.members.keys()):  # else only times changed
+            _log.info("roster", version=view.version, before=before.version, members=len(view.members))
 
     async def _set_bans(self, request: SetBans) -> None:
         now_ms = self._clock.now_ms()
@@ -176,6 +186,9 @@ class Node:
             peers=peers,
             roster_version=self._gate.roster.version,
         )
+
+    def _tell_probe(self, probe: Probe) -> None:
+        self._server.tell(Probed(probes=[probe]))
 
     # ---- connections that are held
 

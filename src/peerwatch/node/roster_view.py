@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from peerwatch.fleet.roster import RosterEntry
@@ -33,6 +33,10 @@ class RosterView:
     def has_role(self, peer: str, role: str, now_ms: int) -> bool:
         """Whether the peer is a member of this role now."""
         return self.is_member(peer, now_ms) and role in self.members[peer].roles
+
+    def with_guests(self, guests: Mapping[str, MemberView]) -> RosterView:
+        """The same with others beside; whoever is in the roster is as that says."""
+        return replace(self, members={**guests, **self.members})
 
     def gone_since(self, older: RosterView) -> list[str]:
         """Who was a member and is not listed any more: their connections are to be closed."""

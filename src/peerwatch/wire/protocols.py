@@ -10,3 +10,6 @@ MEMBERSHIP = "/peerwatch/membership/1"
 
 ROSTER = "/peerwatch/roster/1"
 """A RosterQuestion of a hub or relay, answered by a RosterAnswer (docs/formats/membership.md)."""
+
+PARTNERS = "/peerwatch/partners/1"
+"""A member's PeerInfo (where it listens), answered by the hub's PartnerList: whom it probes and who may probe it."""

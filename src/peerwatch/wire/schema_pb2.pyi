@@ -439,3 +439,35 @@ class PeerInfo(_message.Message):
     multiaddrs: _containers.RepeatedScalarFieldContainer[bytes]
     metadata: _containers.ScalarMap[str, str]
     def __init__(self, peer_id: _Optional[bytes] = ..., multiaddrs: _Optional[_Iterable[bytes]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class PartnerList(_message.Message):
+    __slots__ = ("fleet", "to", "hub", "expires_ms", "refresh_ms", "candidates", "partners", "visitors")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_MS_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    PARTNERS_FIELD_NUMBER: _ClassVar[int]
+    VISITORS_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    to: bytes
+    hub: bytes
+    expires_ms: int
+    refresh_ms: int
+    candidates: int
+    partners: _containers.RepeatedCompositeFieldContainer[Partner]
+    visitors: _containers.RepeatedCompositeFieldContainer[Partner]
+    def __init__(self, fleet: _Optional[bytes] = ..., to: _Optional[bytes] = ..., hub: _Optional[bytes] = ..., expires_ms: _Optional[int] = ..., refresh_ms: _Optional[int] = ..., candidates: _Optional[int] = ..., partners: _Optional[_Iterable[_Union[Partner, _Mapping]]] = ..., visitors: _Optional[_Iterable[_Union[Partner, _Mapping]]] = ...) -> None: ...
+
+class Partner(_message.Message):
+    __slots__ = ("member", "name", "addresses", "expires_ms")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    member: bytes
+    name: str
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    expires_ms: int
+    def __init__(self, member: _Optional[bytes] = ..., name: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., expires_ms: _Optional[int] = ...) -> None: ...
