@@ -108,7 +108,10 @@ def make_agents(authority: Authority, rounds: int) -> list[Agent]:
         key = PrivateKey.generate()
         authority.admit(key.public, key.public, f"host-{number}", (AGENT,))
         sealer = Sealer(authority.fleet, key.public, key, 1_700_000_000_000)
-        sealed = [sealer.seal(batch, 0, None) for batch in batches(rounds + 2, number)]
+        sealed = []
+        for batch in batches(rounds + 2, number):
+            sealed.append(sealer.seal(batch, 0, None))
+            sealer.sent()
         box = Compressor()
         first = encode_request([one.item.envelope for one in sealed[:2]], list(sealed[1].schemas.values()), box)
         (name,) = sealed[1].schemas.keys() - sealed[0].schemas.keys()

@@ -67,6 +67,7 @@ class PushWriter:
             columns = slice(first, first + ticks)
             part = SampleMatrix(matrix.times_ms[columns], matrix.values[:, columns].copy())
             sealed = self._sealer.seal(Batch((BatchBlock(self._series, part),)), int(part.times_ms[-1]), None)
+            self._sealer.sent()
             schemas = [record for name, record in sealed.schemas.items() if name not in self._told]
             self._told.update(sealed.schemas)
             yield [encode_request([sealed.item.envelope], schemas, self._compressor)]

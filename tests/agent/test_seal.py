@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
 
+from peerwatch.agent.open_run import OpenRun
 from peerwatch.agent.seal import Sealed, Sealer
 from peerwatch.errors import DecodeError, PeerError, QuotaError
 from peerwatch.model import Batch, BatchBlock, Labels, SampleMatrix, Series
 from peerwatch.spool import Position
 from peerwatch.wire import merkle
 from peerwatch.wire.baseline import decode_baseline
-from peerwatch.wire.batch import leaf_content
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Envelope, parse_envelope
 from peerwatch.wire.identity import PrivateKey, Verifier
+from peerwatch.wire.leaf import batch_leaf, head_of
 from peerwatch.wire.limits import WireLimits
-from peerwatch.wire.run_root import open_run_root
+from peerwatch.wire.run_root import MAX_RUN_BATCHES, NEVER_SENT, Run, open_run
 from peerwatch.wire.schema import Schema, decode_schema
 from tests.collector.kit import EPOCH, batch, series
 from tests.wire.strategies import batches, same_matrix
@@ -80,19 +82,92 @@ def test_the_floor_is_told(floor: Position | None, told: tuple[int, int]) -> Non
     assert (header.floor_epoch, header.floor_seq) == told
 
 
-def test_a_run_root_proves_64_batches() -> None:
-    """It comes with the 65th, signed, over the leaves of the 64 before it."""
+def _seal(sealer: Sealer, number: int, *, sent: bool = True) -> Envelope:
+    envelope = _read(sealer.seal(batch([[float(number)]], at_ms=EPOCH + number), 0, None))
+    if sent:
+        sealer.sent()
+    return envelope
+
+
+def _leaf(number: int) -> bytes:
+    made = batch([[float(number)]], at_ms=EPOCH + number)
+    return batch_leaf(made, [head_of(made.blocks[0].series, "", "")])
+
+
+def _run(envelope: Envelope) -> Run:
+    return open_run(envelope.run_root, Verifier(KEY.public))
+
+
+def test_the_64th_batch_brings_a_signature_over_all_64() -> None:
+    """Itself included; each can be proved by its path alone; the next run names the end of this one."""
     sealer = _sealer()
-    made = [batch([[float(number)]], at_ms=EPOCH + number) for number in range(65)]
-    envelopes = [_read(sealer.seal(one, 0, None)) for one in made]
-    assert [bool(one.run_root) for one in envelopes] == [False] * 64 + [True]
-    run = open_run_root(envelopes[-1].run_root, Verifier(KEY.public))
-    assert (run.fleet, run.sender, run.epoch, run.first_seq, run.last_seq) == (FLEET, KEY.public, EPOCH, 0, 63)
-    leaves = [
-        merkle.leaf_hash(leaf_content([Schema.of(one.blocks[0].series).digest], [one.blocks[0].matrix]))
-        for one in made[:64]
-    ]
-    assert run.root == merkle.root(leaves)
+    envelopes = [_seal(sealer, number) for number in range(128)]
+    assert [seq for seq, one in enumerate(envelopes) if one.run_root] == [63, 127]
+    first, second = _run(envelopes[63]), _run(envelopes[127])
+    told = first.root
+    assert (told.fleet, told.sender, told.epoch, told.first_seq, told.last_seq) == (FLEET, KEY.public, EPOCH, 0, 63)
+    assert (told.before, second.root.before) == ((0, 0), (EPOCH, 63))
+    assert first.leaves == tuple(map(_leaf, range(64)))
+    for seq in (0, 17, 63):
+        assert merkle.climb(merkle.leaf_hash(_leaf(seq)), seq, first.path(seq)) == told.root
+
+
+def test_a_restart_signs_what_was_sent_before_it(tmp_path: Path) -> None:
+    """The first envelope of the next start brings the run of the last one, and itself is in the one after."""
+    file = tmp_path / "open_run"
+    one = Sealer(FLEET, KEY.public, KEY, EPOCH, run_file=file)
+    for number in range(5):
+        _seal(one, number)
+    one.close()  # as a kill would: nothing is written by it
+    two = Sealer(FLEET, KEY.public, KEY, EPOCH + 9, run_file=file)
+    lost = _seal(two, 5, sent=False)
+    envelopes = [_seal(two, number) for number in range(6, 71)]
+    assert _run(lost) == _run(envelopes[0])  # what the lost one carried comes again
+    old, new = _run(envelopes[0]), _run(envelopes[63])
+    assert (old.root.epoch, old.root.first_seq, old.leaves) == (EPOCH, 0, tuple(map(_leaf, range(5))))
+    assert (new.root.epoch, new.root.first_seq, new.root.last_seq) == (EPOCH + 9, 1, 64)
+    assert (old.root.before, new.root.before) == ((0, 0), (EPOCH, 4))
+    assert new.leaves == tuple(map(_leaf, range(6, 70)))
+    assert [seq for seq, sealed in enumerate(envelopes) if sealed.run_root] == [0, 63]
+
+
+def test_what_never_reached_the_spool_is_signed_as_that() -> None:
+    """So an auditor need not ask where it is."""
+    sealer = _sealer()
+    envelopes = [_seal(sealer, number, sent=number not in (3, 63)) for number in range(66)]
+    run = _run(envelopes[64])
+    assert [seq for seq, leaf in enumerate(run.leaves) if leaf == NEVER_SENT] == [3, 63]
+    assert (run.root.first_seq, run.root.last_seq, run.leaves[64]) == (0, 64, _leaf(64))
+    assert not envelopes[65].run_root
+
+
+def test_a_run_stays_within_its_limit_while_nothing_reaches_the_spool() -> None:
+    """A hub would refuse a longer one for ever, with the batch that brings it."""
+    sealer = _sealer()
+    _seal(sealer, 0)
+    for number in range(1, 300):
+        envelope = _seal(sealer, number, sent=False)
+        assert not envelope.run_root or len(_run(envelope).leaves) <= MAX_RUN_BATCHES
+    envelopes = [_seal(sealer, number) for number in range(300, 364)]
+    assert sum(bool(one.run_root) for one in envelopes) == 1
+
+
+@pytest.mark.parametrize("cut", range(0, 200, 7))
+def test_a_torn_file_keeps_whole_leaves(tmp_path: Path, cut: int) -> None:
+    """Whatever a power cut leaves of it: leaves are taken up to the first that is not whole, none is invented."""
+    file = tmp_path / "open_run"
+    one = OpenRun(file, (EPOCH, 0))
+    one.begin((EPOCH, 4), (EPOCH, 3))
+    for number in range(7):
+        one.add(_leaf(number))
+    one.close()
+    data = file.read_bytes()
+    file.write_bytes(data[:cut] + bytes(max(0, len(data) - cut)))
+    again = OpenRun(file, (EPOCH + 1, 0))
+    leaves = list(map(_leaf, range(7)))
+    assert again.leaves == leaves[: len(again.leaves)]
+    assert len(again.leaves) == (max(0, min(7, (cut - 44) // 20)) if cut >= 44 else 0)
+    assert again.first == ((EPOCH, 4) if cut >= 44 else (EPOCH + 1, 0))
 
 
 def test_a_change_of_series_is_told_as_a_change() -> None:

@@ -66,7 +66,9 @@ class Agent:
 
     def seal(self, what: Batch | None = None, floor: Position | None = NO_FLOOR) -> Sealed:
         """The next envelope; its floor promises nothing unless told."""
-        return self.sealer.seal(what or batch([[1.0]]), EPOCH, floor)
+        sealed = self.sealer.seal(what or batch([[1.0]]), EPOCH, floor)
+        self.sealer.sent()
+        return sealed
 
     def request(self, *sealed: Sealed, schemas: bool = True) -> bytes:
         """A push of these."""

@@ -16,6 +16,7 @@ from peerwatch.testing.sample_store import MemorySampleStore
 from peerwatch.wire.batch import encode_batch
 from peerwatch.wire.identity import Verifier
 from peerwatch.wire.push import PushReply, Refusal, RefusalReason
+from peerwatch.wire.run_root import open_run
 from peerwatch.wire.schema import Schema
 from tests.collector.kit import EPOCH, Agent, Hub, acked, batch, only_refusal
 
@@ -457,3 +458,11 @@ def test_cancelling_the_collector_leaves_nobody_waiting(hub: Hub) -> None:
     anyio.run(main)
     assert len(replies) == 5
     assert sum(len(acked(reply)) for reply in replies) == len(hub.store.envelopes) - 1
+
+
+def test_a_signed_run_is_kept_with_the_envelope_that_brings_it(hub: Hub) -> None:
+    """The 64th batch brings the agent's signature over all 64."""
+    agent = hub.agent()
+    hub.push(*[agent.request(agent.seal(batch([[1.0]], at_ms=EPOCH + number))) for number in range(64)])
+    (raw,) = hub.store.run_roots
+    assert open_run(raw, Verifier(agent.key.public)).root.last_seq == 63

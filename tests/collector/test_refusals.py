@@ -15,7 +15,7 @@ from peerwatch.wire.batch import encode_batch
 from peerwatch.wire.identity import PrivateKey, peer_id
 from peerwatch.wire.limits import WireLimits
 from peerwatch.wire.push import Refusal, RefusalReason, encode_request
-from peerwatch.wire.run_root import RunRoot, sign_run_root
+from peerwatch.wire.run_root import sign_run
 from peerwatch.wire.schema import Schema
 from tests.collector.kit import BOX, EPOCH, Agent, Hub, acked, batch, only_refusal, series, wrap
 
@@ -223,14 +223,15 @@ def test_a_run_root_must_be_the_senders_own(hub: Hub) -> None:
     """A root over another sender, or over numbers still to come, proves nothing."""
     agent = hub.agent()
     body = encode_batch(batch([[1.0]]), Schema.of)
-    other = sign_run_root(agent.key, RunRoot(agent.fleet, b"o" * 32, EPOCH, 0, 1, bytes(32)))
-    early = sign_run_root(agent.key, RunRoot(agent.fleet, agent.sender, EPOCH, 0, 9, bytes(32)))
-    forged = sign_run_root(PrivateKey.generate(), RunRoot(agent.fleet, agent.sender, EPOCH, 0, 1, bytes(32)))
+    leaves = [bytes(16)] * 2
+    other = sign_run(agent.key, agent.fleet, b"o" * 32, (EPOCH, 0), leaves, (0, 0))
+    early = sign_run(agent.key, agent.fleet, agent.sender, (EPOCH, 9), leaves, (0, 0))
+    forged = sign_run(PrivateKey.generate(), agent.fleet, agent.sender, (EPOCH, 0), leaves, (0, 0))
     requests = [agent.forged(body, seq=9, run_root=root) for root in (other, early, forged)]
     messages = [only_refusal(reply).message for reply in hub.push(*requests)]
     assert messages == [
         "web-1: run root is of another sender or fleet",
-        f"web-1: run root reaches {EPOCH}/9, ahead of its envelope",
+        f"web-1: run root reaches {EPOCH}/10, ahead of its envelope",
         f"signature does not verify with key {peer_id(agent.sender)}",
     ]
 

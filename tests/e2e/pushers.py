@@ -74,7 +74,7 @@ async def _agent(name: str, plan: Plan, stop: anyio.Event, summary: dict[str, An
     keys, hub = load_or_create_keys(folder), load_known_hub(folder)
     membership = Membership.load(folder / "membership.bin", clock.now_ms())
     epoch = next_epoch(folder / "epoch.json", read_machine_id(), clock.now_ms())
-    sealer = Sealer(membership.fleet, keys.peer.public, keys.signing, epoch)
+    sealer = Sealer(membership.fleet, keys.peer.public, keys.signing, epoch, run_file=folder / "open_run")
     spool = Spool.open(folder / "spool", SpoolConfig(fresh_s=plan.fresh_s), clock=clock, registry=registry)
     config = ShipConfig(
         retry_first_s=0.1, retry_most_s=1.0, retry_jitter_s=0.1, hold_s=1.0, backfill_bytes=plan.backfill_bytes
@@ -120,6 +120,7 @@ async def _sample(
         sealed = sealer.seal(batch, now_ms, spool.floor())
         notes.sealed(sealed.item.position, batch)
         await anyio.to_thread.run_sync(spool.append, sealed.item, sealed.schemas)
+        sealer.sent()
         shipper.wake()
         count += 1
         with anyio.move_on_after(plan.interval_s * random.uniform(0.7, 1.3)):

@@ -5,24 +5,27 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from peerwatch.agent.baselines import Baselines
+from peerwatch.agent.open_run import OpenRun
 from peerwatch.errors import DecodeError, QuotaError
 from peerwatch.model import Batch, Series
 from peerwatch.spool import Position, SpooledEnvelope
-from peerwatch.wire import merkle
 from peerwatch.wire.baseline import Baseline
-from peerwatch.wire.batch import decode_batch, encode_batch, leaf_content
+from peerwatch.wire.batch import decode_batch, encode_batch
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Header, seal
 from peerwatch.wire.identity import PrivateKey
+from peerwatch.wire.leaf import BlockHead, batch_leaf, head_of
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
-from peerwatch.wire.run_root import RunRoot, sign_run_root
+from peerwatch.wire.run_root import MAX_RUN_BATCHES, NEVER_SENT, Place, sign_run
 from peerwatch.wire.schema import Schema, decode_schema, encode_delta, encode_schema
 
-_RUN_BATCHES = 64  # batches per signed Merkle root: 10 minutes at the default report interval
+RUN_BATCHES = 64  # per signed Merkle root: 10 minutes at the default report interval
 _MAX_SERIES = 400_000  # in remembered schemas: four times the largest batch; a forgotten one is only hashed again
+_MAX_HEADS = 64  # targets of one schema, of which the hash of its labels is kept
 _MAX_PLACES = 4_096  # targets whose last schema is remembered, and schemas that are known as a change of another
 
 
@@ -36,22 +39,50 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A schema as it is sent. `series` is kept so that its identity stays its own."""
+    """A schema as it is sent. `series` is kept so that its identity stays its own; `heads` by job and target."""
 
     series: tuple[Series, ...]
     schema: Schema
     record: bytes
+    heads: dict[tuple[str, str], BlockHead] = field(default_factory=dict)
+
+    def head(self, job: str, target: str) -> BlockHead:
+        """What the leaves of its blocks begin with."""
+        found = self.heads.get((job, target))
+        if found is None:
+            if len(self.heads) >= _MAX_HEADS:
+                self.heads.clear()
+            found = self.heads[job, target] = head_of(self.series, job, target)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """The batch that was sealed last: its leaf, and where the run that its envelope carries ends."""
+
+    leaf: bytes
+    place: Place
+    signed_to: Place | None
 
 
 class Sealer:
     """Numbers what one agent sends. Owned by the agent; not thread-safe.
+
+    Whoever calls `seal` calls `sent` once the envelope is safe in the spool; a number of which that was never said is
+    signed as one that was not sent. `run_file` keeps what is not signed yet: the next start signs it.
 
     Schemas are found by the identity of the tuple of series: the sampler hands over the same one while nothing
     changes, so that nothing is hashed again. What is remembered is bounded; the longest unused goes.
     """
 
     def __init__(
-        self, fleet: bytes, sender: bytes, key: PrivateKey, epoch: int, limits: WireLimits = DEFAULT_LIMITS
+        self,
+        fleet: bytes,
+        sender: bytes,
+        key: PrivateKey,
+        epoch: int,
+        limits: WireLimits = DEFAULT_LIMITS,
+        run_file: Path | None = None,
     ) -> None:
         self._fleet = fleet
         self._sender = sender
@@ -65,8 +96,8 @@ class Sealer:
         self._deltas: OrderedDict[bytes, tuple[bytes, bytes]] = OrderedDict()
         self._last_schema: OrderedDict[tuple[str, str], Schema] = OrderedDict()
         self._baselines = Baselines()
-        self._leaves: list[bytes] = []
-        self._run_root = b""
+        self._run = OpenRun(run_file, (epoch, 0))
+        self._last: _Sealed | None = None
 
     def seal(self, batch: Batch, time_ms: int, floor: Position | None) -> Sealed:
         """The next envelope. `floor` is the lowest position still to come to any receiver; None: this one.
@@ -83,14 +114,18 @@ class Sealer:
             for block, one in zip(batch.blocks, known, strict=True)
         ]
         body = self._encode(batch, known, baselines)
+        leaf = batch_leaf(
+            batch, [one.head(block.job, block.target) for one, block in zip(known, batch.blocks, strict=True)]
+        )
+        run, signed_to = self._sign_run(leaf)
         position = Position(self._epoch, self._seq)
         lowest = position if floor is None else min(floor, position)
         header = Header(self._fleet, self._sender, self._epoch, self._seq, lowest.epoch, lowest.seq)
-        raw = seal(self._key, header, body, self._compressor, self._run_root)
+        raw = seal(self._key, header, body, self._compressor, run)
         if len(raw) > self._limits.max_envelope_bytes:
             raise QuotaError(f"batch envelope of {len(raw)} bytes, limit {self._limits.max_envelope_bytes}")
         self._note_deltas(batch, known)
-        self._add_leaf(batch, [one.schema for one in known])
+        self._last = _Sealed(leaf, (self._epoch, self._seq), signed_to)
         self._seq += 1
         records = {one.schema.id: one.record for one in known}
         records |= {one.id: one.record for one in baselines if one is not None}
@@ -146,13 +181,43 @@ class Sealer:
         if len(self._deltas) > _MAX_PLACES:
             self._deltas.popitem(last=False)
 
-    def _add_leaf(self, batch: Batch, schemas: list[Schema]) -> None:
-        """Collect this batch's Merkle leaf; a full run's signed root goes into the envelope after it."""
-        content = leaf_content([schema.digest for schema in schemas], [block.matrix for block in batch.blocks])
-        self._leaves.append(merkle.leaf_hash(content))
-        self._run_root = b""
-        if len(self._leaves) == _RUN_BATCHES:
-            first = self._seq - _RUN_BATCHES + 1
-            run = RunRoot(self._fleet, self._sender, self._epoch, first, self._seq, merkle.root(self._leaves))
-            self._run_root = sign_run_root(self._key, run)
-            self._leaves = []
+    def sent(self) -> None:
+        """What was sealed last is safe in the spool."""
+        last, self._last = self._last, None
+        if last is None:
+            return
+        if last.signed_to is None:
+            self._run.add(last.leaf)
+        elif last.signed_to == last.place:
+            self._run.begin((self._epoch, self._seq), last.place)
+        else:  # the run of the last start, which this envelope brought: its own leaf is in the next one
+            self._run.begin(last.place, last.signed_to)
+            self._run.add(last.leaf)
+
+    def close(self) -> None:
+        """Let the run's file go."""
+        self._run.close()
+
+    def _sign_run(self, leaf: bytes) -> tuple[bytes, Place | None]:
+        """(signed run for the envelope with this leaf, where it ends), if one is due: full, or of the last start."""
+        self._note_unsent()
+        run, here = self._run, (self._epoch, self._seq)
+        if run.first[0] != self._epoch and not run.leaves:
+            run.begin(here, run.before if run.before < here else (0, 0))
+        if run.first[0] < self._epoch:
+            signed = sign_run(self._key, self._fleet, self._sender, run.first, run.leaves, run.before)
+            return signed, run.end
+        if len(run.leaves) + 1 < RUN_BATCHES:
+            return b"", None
+        leaves = [*run.leaves, leaf]
+        return sign_run(self._key, self._fleet, self._sender, run.first, leaves, run.before), here
+
+    def _note_unsent(self) -> None:
+        """The number that was sealed last never reached the spool: the run says so, once there is one of this epoch."""
+        last, self._last = self._last, None
+        if last is None or self._run.first[0] != self._epoch:
+            return
+        if len(self._run.leaves) < MAX_RUN_BATCHES - 1:
+            self._run.add(NEVER_SENT)
+        else:  # nothing reaches the spool: what was sent before that stays without a signature
+            self._run.begin((self._epoch, self._seq), self._run.before)

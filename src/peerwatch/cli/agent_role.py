@@ -70,7 +70,8 @@ class AgentRole:
         self._registry = registry
         self.spool = Spool.open(settings.folder / "spool", settings.spool, clock=clock, registry=registry)
         epoch = next_epoch(identity.epoch_file, read_machine_id(), clock.now_ms())
-        self._sealer = Sealer(identity.membership.fleet, identity.member, identity.signing, epoch)
+        run_file = identity.epoch_file.with_name("open_run")
+        self._sealer = Sealer(identity.membership.fleet, identity.member, identity.signing, epoch, run_file=run_file)
         self.shipper = Shipper(
             self.spool,
             receiver,
@@ -122,6 +123,7 @@ class AgentRole:
     def close(self) -> None:
         """Let the spool's folder go; call after `run`."""
         self.spool.close()
+        self._sealer.close()
 
     def _deliver(self, batch: Batch) -> None:
         try:
@@ -145,6 +147,7 @@ class AgentRole:
         time_ms = max(int(block.matrix.times_ms[-1]) for block in batch.blocks)
         sealed = self._sealer.seal(batch, time_ms, self.spool.floor())
         self.spool.append(sealed.item, sealed.schemas)
+        self._sealer.sent()
 
     def readiness(self) -> Readiness:
         """Ready when samples reach the spool's disk and a hub acknowledges them; else what does not, in words."""

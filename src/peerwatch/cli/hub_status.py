@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from peerwatch.collector.identity_labels import INSTANCE, JOB
 from peerwatch.collector.member import AgentStatus
 from peerwatch.model import Clock
 from peerwatch.query.gotext import format_duration_ms
 from peerwatch.query.status import Holdings, Target, time_text
 from peerwatch.settings import Settings
 from peerwatch.store.store import Store
+from peerwatch.wire.identity_labels import INSTANCE, JOB
 
 _SHOWN = ("hub", "collector", "remote_write", "store")  # sections without secrets
 _CONFIGURATION = """global:

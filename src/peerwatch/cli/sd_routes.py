@@ -12,7 +12,6 @@ from starlette.routing import BaseRoute, Route
 
 from peerwatch.cli.query_routes import QueryParts
 from peerwatch.collector.collector import Collector
-from peerwatch.collector.identity_labels import INSTANCE
 from peerwatch.collector.targets import AGENT_INFO, TARGETS_PATH, Said, Targets, metrics_path
 from peerwatch.errors import PeerwatchError
 from peerwatch.model import METRIC_NAME, Clock, Matcher, MatchOp
@@ -20,6 +19,7 @@ from peerwatch.query.endpoint import Endpoint
 from peerwatch.query.prometheus import error_of
 from peerwatch.settings import Settings
 from peerwatch.wire.exposition import CONTENT_TYPE
+from peerwatch.wire.identity_labels import INSTANCE
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.dedupe import Dedupe, Number, Verdict, number_of
-from peerwatch.collector.identity_labels import with_identity
 from peerwatch.collector.member import LayoutKey, MemberState, SenderLayout
 from peerwatch.collector.members import Members
 from peerwatch.collector.series_quota import fingerprints
@@ -22,8 +21,10 @@ from peerwatch.wire.batch import MissingBaselineError, WireBlock
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.envelope import Envelope, parse_envelope
 from peerwatch.wire.identity import peer_id
+from peerwatch.wire.identity_labels import with_identity
+from peerwatch.wire.leaf import origin_of
 from peerwatch.wire.push import Refusal, RefusalReason
-from peerwatch.wire.run_root import open_run_root
+from peerwatch.wire.run_root import open_run
 from peerwatch.wire.schema import Schema
 
 _FUTURE_WAIT_S = 30.0
@@ -215,7 +216,7 @@ class Ingest:
         except MissingBaselineError as missing:
             return NeedSchemas((missing.name,))
         if envelope.run_root:
-            _check_run_root(envelope, member)
+            _check_run(envelope, member)
         newest_ms = max([block.matrix.times_ms.item(-1) for block in blocks])
         self._check_times(newest_ms, member)
         return self._understand(verified, blocks, newest_ms, schemas, made)
@@ -273,7 +274,7 @@ class Ingest:
             raise DecodeError(f"{member.name}: schema names a series twice once the hub's labels are added")
         prints = np.array(fingerprints(series), np.int64)
         self._admit(member, key, prints)
-        return WantedLayout(key, series, schema.digest, prints)
+        return WantedLayout(key, series, origin_of(key[1], key[2]), prints)
 
     def _admit(self, member: MemberState, key: LayoutKey, prints: Int64Array) -> None:
         too_much = member.quota.admit(key, prints, self._clock.monotonic_s())
@@ -331,12 +332,11 @@ def _check_rows(block: WireBlock, series: int, member: MemberState) -> None:
         raise DecodeError(f"{member.name}: block of {rows} rows, its schema has {series} series")
 
 
-def _check_run_root(envelope: Envelope, member: MemberState) -> None:
-    run = open_run_root(envelope.run_root, member.verifier)
-    header = envelope.header
+def _check_run(envelope: Envelope, member: MemberState) -> None:
+    run, header = open_run(envelope.run_root, member.verifier).root, envelope.header
     if run.sender != header.sender or run.fleet != header.fleet:
         raise SignatureError(f"{member.name}: run root is of another sender or fleet")
-    if (run.epoch, run.last_seq) >= (header.epoch, header.seq):
+    if (run.epoch, run.last_seq) > (header.epoch, header.seq):
         raise SignatureError(f"{member.name}: run root reaches {run.epoch}/{run.last_seq}, ahead of its envelope")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from peerwatch.collector.identity_labels import INSTANCE, JOB, UP
 from peerwatch.model import METRIC_NAME, STALE, Labels, MetricType, SampleMatrix, Series
+from peerwatch.wire.identity_labels import INSTANCE, JOB, UP
 
 _HELP = "1 while the agent reports, 0 once nothing has come for the time that the hub allows."
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from peerwatch.collector.identity_labels import INSTANCE, JOB, TARGET
 from peerwatch.collector.member import AgentStatus
 from peerwatch.errors import ConfigError
 from peerwatch.model import Labels
+from peerwatch.wire.identity_labels import INSTANCE, JOB, TARGET
 
 TARGETS_PATH = "/api/v1/sd/targets"
 AGENT_INFO = "peerwatch_agent_info"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 
 from peerwatch.errors import DecodeError
-from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, Matrix, Series
+from peerwatch.model import Batch, BatchBlock, BoolArray, Float64Array, Int64Array, Series
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.baseline import BASELINE_ID_BYTES, Baseline
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
@@ -151,22 +150,3 @@ def _decode_presence(raw: bytes, rows: int, ticks: int) -> BoolArray:
         raise DecodeError(f"presence of {len(raw)} bytes for {cells} cells")
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=cells, bitorder="little")
     return bits.reshape(rows, ticks).astype(np.bool_)
-
-
-def leaf_content(schema_digests: Sequence[bytes], matrices: Sequence[Matrix]) -> bytes:
-    """What a batch's Merkle leaf hashes: per block the schema, times, presence and values, as numbers, not as sent.
-
-    It can be made again from stored samples, so it proves a batch after its bytes were re-encoded (design.md).
-    """
-    hasher = sha256()
-    for digest, matrix in zip(schema_digests, matrices, strict=True):
-        values = matrix.values
-        rows, ticks = values.shape
-        hasher.update(digest + rows.to_bytes(4, "little") + ticks.to_bytes(4, "little"))
-        hasher.update(matrix.times_ms.astype("<i8", copy=False).tobytes())
-        if matrix.presence is None or matrix.presence.all():
-            hasher.update(b"\x00" + np.ascontiguousarray(values, "<f8").tobytes())
-        else:
-            hasher.update(b"\x01" + np.packbits(matrix.presence, bitorder="little").tobytes())
-            hasher.update(np.where(matrix.presence, values, 0.0).astype("<f8", copy=False).tobytes())
-    return hasher.digest()

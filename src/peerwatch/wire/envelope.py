@@ -75,7 +75,7 @@ def seal(key: PrivateKey, header: Header, body: bytes, compressor: Compressor, r
         codec=codec.value,  # type: ignore[arg-type]  # the enum's numbers are the wire's
         body_bytes=len(body),
         body=compressor.compress(body, codec),
-        run_root=run_root,
+        run=run_root,
     )
     return sign_message(key, Domain.BATCH, signed.SerializeToString(), header.seq)
 
@@ -99,7 +99,7 @@ def parse_envelope(raw: bytes, limits: WireLimits = DEFAULT_LIMITS) -> Envelope:
         codec = Codec(signed.codec)
     except ValueError as error:
         raise DecodeError(f"compression codec {signed.codec} is unknown") from error
-    return Envelope(header, codec, signed.body_bytes, signed.body, signed.run_root, payload, signature)
+    return Envelope(header, codec, signed.body_bytes, signed.body, signed.run, payload, signature)
 
 
 def _check_header(header: Header, outer_seq: int) -> None:

@@ -1,19 +1,33 @@
-"""RunRoot: an agent's signature over a run of its batches, kept so that any one can be proved later."""
+"""Run: an agent's signature over a row of its batches, kept beside the data so that any one can be proved later."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from peerwatch.errors import DecodeError
+from peerwatch.errors import DecodeError, SignatureError
+from peerwatch.wire import merkle
 from peerwatch.wire import schema_pb2 as pb
-from peerwatch.wire.identity import PrivateKey, Verifier
-from peerwatch.wire.merkle import HASH_BYTES
+from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier
+from peerwatch.wire.leaf import LEAF_BYTES
 from peerwatch.wire.signed import Domain, open_message, parse_message, sign_message
+
+MAX_RUN_BATCHES = 256  # an agent signs after 64; more in one run is an attack on a reader's time
+NEVER_SENT = bytes(LEAF_BYTES)
+"""The leaf of a number that was used up and not sent: the batch was lost before the spool."""
+_MAX_NUMBER = (1 << 63) - 1
+
+Place = tuple[int, int]
+"""(epoch, seq)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRoot:
-    """The Merkle root over the leaves of first_seq..last_seq (inclusive) of one epoch of `sender`."""
+    """What is signed: the Merkle root over the leaves of first_seq..last_seq (inclusive) of one epoch of `sender`.
+
+    `before` is the place of the last batch of the sender's run before this one; (0, 0) when it knows of none. So a run
+    that was taken out leaves a gap.
+    """
 
     fleet: bytes
     sender: bytes
@@ -21,25 +35,71 @@ class RunRoot:
     first_seq: int
     last_seq: int
     root: bytes
+    before: Place = (0, 0)
 
 
-def sign_run_root(key: PrivateKey, run: RunRoot) -> bytes:
-    """The signed bytes that travel in a later envelope and stay beside the data."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A signed root and the leaves below it, which hash to it."""
+
+    root: RunRoot
+    leaves: tuple[bytes, ...]
+
+    def leaf(self, seq: int) -> bytes:
+        """The leaf of one of its numbers."""
+        return self.leaves[seq - self.root.first_seq]
+
+    def path(self, seq: int) -> list[bytes]:
+        """What leads from that leaf to the root: proves the one batch without the others (`merkle.climb`)."""
+        rows = merkle.levels([merkle.leaf_hash(leaf) for leaf in self.leaves])
+        return merkle.path(rows, seq - self.root.first_seq)
+
+
+def sign_run(
+    key: PrivateKey, fleet: bytes, sender: bytes, first: Place, leaves: Sequence[bytes], before: Place
+) -> bytes:
+    """The bytes that travel in an envelope and stay beside the data: a run that begins at `first`."""
+    epoch, first_seq = first
     payload = pb.RunRoot(
-        fleet=run.fleet,
-        sender=run.sender,
-        epoch=run.epoch,
-        first_seq=run.first_seq,
-        last_seq=run.last_seq,
-        root=run.root,
+        fleet=fleet,
+        sender=sender,
+        epoch=epoch,
+        first_seq=first_seq,
+        last_seq=first_seq + len(leaves) - 1,
+        root=_root_over(leaves),
+        before_epoch=before[0],
+        before_seq=before[1],
     ).SerializeToString()
-    return sign_message(key, Domain.RUN_ROOT, payload)
+    signed = sign_message(key, Domain.RUN_ROOT, payload)
+    return pb.Run(signed=signed, leaves=b"".join(leaves)).SerializeToString()
 
 
-def open_run_root(raw: bytes, verifier: Verifier) -> RunRoot:
-    """The run root, once `verifier`'s signature holds. Raises DecodeError or SignatureError."""
-    payload = open_message(raw, Domain.RUN_ROOT, verifier)
-    run = parse_message(pb.RunRoot, payload)
-    if len(run.root) != HASH_BYTES or run.first_seq > run.last_seq:
-        raise DecodeError(f"run root over {run.first_seq}..{run.last_seq} with {len(run.root)} bytes of hash")
-    return RunRoot(run.fleet, run.sender, run.epoch, run.first_seq, run.last_seq, run.root)
+def open_run(raw: bytes, verifier: Verifier) -> Run:
+    """The run, once its signature holds and the leaves hash to its root. Raises DecodeError or SignatureError."""
+    run = parse_message(pb.Run, raw)
+    if not 0 < len(run.leaves) <= LEAF_BYTES * MAX_RUN_BATCHES or len(run.leaves) % LEAF_BYTES:
+        raise DecodeError(
+            f"run with {len(run.leaves)} bytes of leaves, must be {LEAF_BYTES} each, 1 to {MAX_RUN_BATCHES} of them"
+        )
+    told = parse_message(pb.RunRoot, open_message(run.signed, Domain.RUN_ROOT, verifier))
+    before = (told.before_epoch, told.before_seq)
+    root = RunRoot(told.fleet, told.sender, told.epoch, told.first_seq, told.last_seq, told.root, before)
+    leaves = tuple(run.leaves[at : at + LEAF_BYTES] for at in range(0, len(run.leaves), LEAF_BYTES))
+    _check(root, leaves)
+    return Run(root, leaves)
+
+
+def _check(root: RunRoot, leaves: Sequence[bytes]) -> None:
+    numbers = f"run {root.epoch}/{root.first_seq}..{root.last_seq}"
+    if len(root.sender) != KEY_BYTES or not 0 < root.epoch <= _MAX_NUMBER or root.last_seq > _MAX_NUMBER:
+        raise DecodeError(f"{numbers} of a sender of {len(root.sender)} bytes: outside what numbers and names may be")
+    if root.last_seq - root.first_seq + 1 != len(leaves):
+        raise DecodeError(f"{numbers} has {len(leaves)} leaves")
+    if root.before >= (root.epoch, root.first_seq):
+        raise DecodeError(f"{numbers} follows {root.before[0]}/{root.before[1]}, which is no earlier number")
+    if root.root != _root_over(leaves):
+        raise SignatureError(f"{numbers}: its leaves do not hash to the signed root")
+
+
+def _root_over(leaves: Sequence[bytes]) -> bytes:
+    return merkle.root([merkle.leaf_hash(leaf) for leaf in leaves])

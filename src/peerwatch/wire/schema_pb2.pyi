@@ -54,7 +54,7 @@ class SignedMessage(_message.Message):
     def __init__(self, payload: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., seq_no: _Optional[int] = ...) -> None: ...
 
 class Signed(_message.Message):
-    __slots__ = ("fleet", "sender", "epoch", "seq_no", "floor_epoch", "floor_seq", "codec", "body_bytes", "body", "run_root")
+    __slots__ = ("fleet", "sender", "epoch", "seq_no", "floor_epoch", "floor_seq", "codec", "body_bytes", "body", "run")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -64,7 +64,7 @@ class Signed(_message.Message):
     CODEC_FIELD_NUMBER: _ClassVar[int]
     BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
-    RUN_ROOT_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     sender: bytes
     epoch: int
@@ -74,8 +74,8 @@ class Signed(_message.Message):
     codec: Codec
     body_bytes: int
     body: bytes
-    run_root: bytes
-    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., seq_no: _Optional[int] = ..., floor_epoch: _Optional[int] = ..., floor_seq: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., body_bytes: _Optional[int] = ..., body: _Optional[bytes] = ..., run_root: _Optional[bytes] = ...) -> None: ...
+    run: bytes
+    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., seq_no: _Optional[int] = ..., floor_epoch: _Optional[int] = ..., floor_seq: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., body_bytes: _Optional[int] = ..., body: _Optional[bytes] = ..., run: _Optional[bytes] = ...) -> None: ...
 
 class Batch(_message.Message):
     __slots__ = ("blocks",)
@@ -164,20 +164,32 @@ class SchemaRecord(_message.Message):
     def __init__(self, id: _Optional[bytes] = ..., whole: _Optional[_Union[Schema, _Mapping]] = ..., delta: _Optional[_Union[SchemaDelta, _Mapping]] = ..., baseline: _Optional[_Union[Baseline, _Mapping]] = ...) -> None: ...
 
 class RunRoot(_message.Message):
-    __slots__ = ("fleet", "sender", "epoch", "first_seq", "last_seq", "root")
+    __slots__ = ("fleet", "sender", "epoch", "first_seq", "last_seq", "root", "before_epoch", "before_seq")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_SEQ_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     sender: bytes
     epoch: int
     first_seq: int
     last_seq: int
     root: bytes
-    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., root: _Optional[bytes] = ...) -> None: ...
+    before_epoch: int
+    before_seq: int
+    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., root: _Optional[bytes] = ..., before_epoch: _Optional[int] = ..., before_seq: _Optional[int] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("signed", "leaves")
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    signed: bytes
+    leaves: bytes
+    def __init__(self, signed: _Optional[bytes] = ..., leaves: _Optional[bytes] = ...) -> None: ...
 
 class PushRequest(_message.Message):
     __slots__ = ("envelopes", "schemas", "schema_codec")
