@@ -9,9 +9,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, print_blob=True)
-if (
-    os.environ.get("PEERWATCH_CI") == "1"
-):  # a change is judged there by what it changed; new examples are found elsewhere
+if os.environ.get("PEERWATCH_CI") == "1":  # a change is judged by what it changed, not by luck
     settings.load_profile("ci")
 
 
