@@ -107,13 +107,17 @@ class Ledger:
                 known.setdefault((epoch, seq), at_s)
         return ledger
 
-    def samples(self, positions: Iterable[tuple[int, int]], until_ms: float = np.inf) -> Samples:
-        """All samples in these envelopes that were taken by then."""
+    def samples(
+        self, positions: Iterable[tuple[int, int]], since_ms: float = -np.inf, until_ms: float = np.inf
+    ) -> Samples:
+        """All samples in these envelopes that were taken after the one time and not after the other."""
         found: Samples = {}
         for position in positions:
             for keys, times, rows in self.sealed[position].blocks:
                 for key, row in zip(keys, rows, strict=True):
-                    there = {at: x for at, x in zip(times, row, strict=True) if x is not None and at <= until_ms}
+                    there = {
+                        at: x for at, x in zip(times, row, strict=True) if x is not None and since_ms < at <= until_ms
+                    }
                     if there:
                         found.setdefault(key, {}).update(there)
         return found

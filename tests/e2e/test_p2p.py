@@ -83,7 +83,7 @@ class Pair:
         """What the agent took by then beside what the hub answers now."""
         answer = ask(self.url, '{instance="second",__name__!="up"}[1h]')  # `up` is the hub's own
         ledger = Ledger.read(self.agent_folder)  # after it, so that it holds all that can be answered
-        wanted = ledger.samples(ledger.spooled, until_ms)
+        wanted = ledger.samples(ledger.spooled, until_ms=until_ms)
         return compare("second", wanted, ledger.samples(ledger.sealed), answer)
 
     def samples(self) -> list[int]:

@@ -1,0 +1,200 @@
+"""Fabric: hubs and agents as real processes on hosts of a network, and the comparison of all hubs with all agents."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import psutil
+
+from peerwatch.agent.sources.kinds import KINDS
+from peerwatch.cli.hub_client import HubClient
+from tests.e2e.ledger import Ledger, Verdict, compare
+from tests.e2e.processes import ROOT, Processes, Running, environment, eventually, recorded
+from tests.fabric.network import Host, Network
+
+_SOURCES = ("loadavg", "stat", "time", "filefd")  # a dozen series: what travels is the same, and comparing is quick
+_START_S = 120.0  # sixty processes start at once on two cores
+_EXTRA = {"PYTHONDONTWRITEBYTECODE": ""}  # so that the second to start need not compile what the first did
+
+
+@dataclass(slots=True)
+class Machine:
+    """A host with a hub or an agent on it. Its processes are the one that was started, and its node."""
+
+    host: Host
+    folder: Path
+    running: Running | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the fleet."""
+        return self.host.name
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its main process runs."""
+        return self.running is not None and self.running.process.poll() is None
+
+    def processes(self) -> list[psutil.Process]:
+        """Main process and node."""
+        assert self.running is not None
+        try:
+            main = psutil.Process(self.running.process.pid)
+            return [main, *main.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def signal(self, number: int) -> None:
+        """To all its processes: what befalls the machine."""
+        for process in self.processes():
+            process.send_signal(number)
+
+    def kill(self) -> None:
+        """As if the power was cut."""
+        assert self.running is not None
+        self.signal(signal.SIGKILL)
+        self.running.kill()
+
+
+class Fabric:
+    """Hubs `h1`... and agents `a01`... of one fleet. Agents sample every `interval_s`, and report two ticks at once."""
+
+    def __init__(self, processes: Processes, network: Network, interval_s: float = 2.0) -> None:
+        self._processes = processes
+        self._network = network
+        self._config = processes.folder / "agents.toml"
+        off = [kind.name for kind in KINDS if kind.name not in _SOURCES]
+        sources = "\n".join(f"[agent.sources.{name}]\nenabled = false" for name in off)
+        times = f"sample_interval_s = {interval_s}\nreport_interval_s = {2 * interval_s}"
+        self._config.write_text(f"[agent]\n{times}\n{sources}\n")
+        self.hubs: dict[str, Machine] = {}
+        self.agents: dict[str, Machine] = {}
+        self._checked_ms = time.time() * 1000
+
+    # ---- founding
+
+    def found_hub(self) -> Machine:
+        """One more hub: the first founds the fleet, the others join it there."""
+        name = f"h{len(self.hubs) + 1}"
+        hub = Machine(self._network.host(name), self._processes.folder / name)
+        if self.hubs:
+            token = self._invite({"roles": ["hub"], "name": name})
+            command = [sys.executable, "-m", "peerwatch", "join", token, "--data", str(hub.folder)]
+            self._run(hub.host, command)
+        self.hubs[name] = hub
+        self.start(hub)
+        return hub
+
+    def found_agents(self, count: int, *, behind_nat: bool = False) -> list[Machine]:
+        """So many more agents, started."""
+        names = [f"a{number:02d}" for number in range(len(self.agents) + 1, len(self.agents) + count + 1)]
+        make = self._network.host_behind_nat if behind_nat else self._network.host
+        made = [Machine(make(name), self._processes.folder / name) for name in names]
+        token = self._invite({"uses": count, "link": "p2p"})
+        folders = [str(one.folder) for one in made]
+        self._run(made[0].host, [sys.executable, "-m", "tests.fabric.joiner", token, *folders])
+        self.agents |= {one.name: one for one in made}
+        self.start(*made)
+        return made
+
+    def _invite(self, wish: Mapping[str, object]) -> str:
+        with HubClient("", next(iter(self.hubs.values())).folder) as hub:
+            token: str = hub.post("/api/v1/admin/invites", {**wish})["token"]
+            return token
+
+    def _run(self, host: Host, command: list[str]) -> None:
+        done = subprocess.run(
+            host.command(command), capture_output=True, text=True, check=False, env=environment(_EXTRA), cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+
+    # ---- starting
+
+    def start(self, *machines: Machine) -> None:
+        """Start what is not running; return once hubs answer and agents say that they deliver."""
+        for one in machines:
+            is_hub = one.name in self.hubs
+            command, extra = self._hub(one) if is_hub else (self._agent(one), {})
+            one.running = self._processes.program(one.host.command(command), one.name, _EXTRA | extra)
+        for one in machines:
+            assert one.running is not None
+            one.running.wait_for("peerwatch hub: http" if one.name in self.hubs else "delivering to", _START_S)
+            if one.name in self.hubs:
+                eventually(lambda of=one.running: "libp2p node listens" in of.log, f"{one.name}'s node", _START_S)  # type: ignore[misc]
+
+    def _hub(self, hub: Machine) -> tuple[list[str], dict[str, str]]:
+        address = hub.host.address
+        command = [sys.executable, "-m", "peerwatch", "hub", "--data", str(hub.folder), "--listen", f"{address}:9480"]
+        listen = {"P2P_LISTEN_ADDRS": f"/ip4/{address}/tcp/4001", "PEERWATCH_HUB_SYNC_INTERVAL_S": "1"}
+        return command, {**listen, "PEERWATCH_NAME": hub.name}
+
+    def _agent(self, agent: Machine) -> list[str]:
+        return recorded(agent.folder, "agent", "--data", str(agent.folder), "--config", str(self._config))
+
+    def run_on(self, host: Host, command: list[str]) -> Running:
+        """Start another program there."""
+        return self._processes.program(host.command(command), f"{host.name}-more")
+
+    # ---- asking
+
+    def live_hubs(self) -> list[Machine]:
+        """Those that run."""
+        return [one for one in self.hubs.values() if one.is_up]
+
+    def age_s(self, hub: Machine) -> float:
+        """How old the newest sample is of the agent that this hub has not heard for longest; infinite for none."""
+        with HubClient("", hub.folder) as client:
+            data = client.get("/api/v1/query", query="time() - timestamp(node_load1)")["data"]
+        ages = {one["metric"]["instance"]: float(one["value"][1]) for one in data["result"]}
+        return max((ages.get(name, float("inf")) for name, one in self.agents.items() if one.is_up), default=0.0)
+
+    def wait_fresh(self, hubs: Iterable[Machine], since_s: float, within_s: float = _START_S) -> float:
+        """Until these hubs have of every agent a sample taken after that time; the seconds from then until now."""
+        for hub in hubs:
+            eventually(lambda of=hub: self.age_s(of) < time.time() - since_s, f"{hub.name} hears all agents", within_s)  # type: ignore[misc]
+        return time.time() - since_s
+
+    def worst_age_s(self, hubs: Collection[Machine], during_s: float) -> float:
+        """Wait so long; the most that `age_s` was at any of these hubs meanwhile."""
+        worst_s, until_s = 0.0, time.monotonic() + during_s
+        while time.monotonic() < until_s:
+            worst_s = max([worst_s, *(self.age_s(hub) for hub in hubs)])
+            time.sleep(1)
+        return worst_s
+
+    def verdict(self, until_ms: float) -> Verdict:
+        """What was taken since the last good comparison and until then, beside what each live hub has."""
+        since_ms = self._checked_ms
+        window_s = round(time.time() - since_ms / 1000) + 1
+        query = f'{{instance=~"a.*",__name__!="up"}}[{window_s}s]'  # `up` is the hub's own
+        answers = {}
+        for hub in self.live_hubs():
+            with HubClient("", hub.folder) as client:
+                answers[hub.name] = client.get("/api/v1/query", query=query)["data"]["result"]
+        verdicts = [Verdict()]
+        for name, agent in self.agents.items():
+            ledger = Ledger.read(agent.folder)  # after asking, so that it holds all that can have been answered
+            wanted = ledger.samples(ledger.spooled, since_ms, until_ms)
+            taken = ledger.samples(ledger.sealed)
+            for answer in answers.values():
+                of_agent = [one for one in answer if one["metric"]["instance"] == name]
+                verdicts.append(compare(name, wanted, taken, of_agent))
+        return reduce(add, verdicts)
+
+    def assert_same_everywhere(self, story: str, within_s: float = 90.0) -> None:
+        """Until every live hub has every sample taken until now, exactly once; prints how long that took."""
+        now_s = time.time()
+        while (verdict := self.verdict(now_s * 1000)).lost and time.time() - now_s < within_s:
+            time.sleep(0.5)
+        hubs = ", ".join(one.name for one in self.live_hubs())
+        print(f"{story}: {hubs} complete after {time.time() - now_s:.1f} s: {verdict}", flush=True)  # noqa: T201
+        assert verdict.good, f"{story}: {verdict}"
+        self._checked_ms = now_s * 1000
