@@ -27,6 +27,7 @@ from peerwatch.node.messages import (
     Failure,
     FromMain,
     FromNode,
+    Heard,
     Hello,
     Inbound,
     Logged,
@@ -39,6 +40,7 @@ from peerwatch.node.messages import (
     Presence,
     Probe,
     Probed,
+    Publish,
     SetBans,
     SetPartners,
     SetRoster,
@@ -66,6 +68,7 @@ OF_MAIN: list[Message] = [
     OpenPeer(peer=A, addresses=["/ip4/192.0.2.1/tcp/1"], wait_ms=1),
     ClosePeer(peer=A, reason="revoked"),
     SetPartners(partners=[PartnerRecord(A, ["/ip4/192.0.2.1/tcp/1"])], interval_ms=15_000),
+    Publish(body=b"signed"),
     AskStatus(),
     AskMetrics(),
 ]
@@ -78,6 +81,7 @@ OF_NODE: list[Message] = [
 ]
 NOTES: list[Message] = [
     Presence(peer=A, connected=True, direction="inbound", address="/ip4/192.0.2.1/tcp/1", time_ms=NOW),
+    Heard(peer=A, body=b"signed", lost=1),
     Probed(probes=[Probe(A, 3, [800, 900], NOW, 1, 0)]),
     Logged(level="info", event="connection opened", fields={"peer_id": A, "duration_ms": 1.5}, time_ms=NOW, lost=2),
 ]

@@ -288,6 +288,8 @@ class NodeConfig:
     """Whom to ask first; each with its /p2p/<peer id> (B73)."""
     bootstrap: bool = False
     """Whether this node serves as bootstrap and relay (B74)."""
+    mesh: bool = False
+    """Whether this node is among the hubs: it serves the DHT to them and gossips with them."""
     allow: tuple[str, ...] = ()
     """Peer ids and networks; not empty: nobody else, whatever the roster says (B14)."""
     deny: tuple[str, ...] = ()
@@ -319,12 +321,12 @@ class NodeConfig:
     @classmethod
     def hub(cls) -> NodeConfig:
         """Collector, bootstrap and relay of up to a thousand agents."""
-        return cls(limits=NodeLimits.hub(), bootstrap=True)
+        return cls(limits=NodeLimits.hub(), bootstrap=True, mesh=True)
 
     @classmethod
     def hub_large(cls) -> NodeConfig:
         """The same for 5,000 agents."""
-        return cls(limits=NodeLimits.hub_large(), bootstrap=True)
+        return cls(limits=NodeLimits.hub_large(), bootstrap=True, mesh=True)
 
     @classmethod
     def test(cls) -> NodeConfig:

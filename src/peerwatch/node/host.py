@@ -34,6 +34,8 @@ from peerwatch.node.connection import Connection, Gate, Listener, Stream
 from peerwatch.node.gater import Direction
 from peerwatch.node.interfaces import spread
 from peerwatch.node.keeper import Keeper, Usage
+from peerwatch.node.mesh import Hear, Mesh, Queried
+from peerwatch.node.mesh_host import MeshHost
 from peerwatch.node.relay import Relay
 from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
 from peerwatch.telemetry import get_logger
@@ -263,6 +265,9 @@ class Host:
         conn = self._swarm.open_connection(_library_id(member))
         if conn is None:
             raise LinkError(f"{peer_id(member)} is not connected")
+        return _Stream(await self._negotiated(conn, protocol), protocol)
+
+    async def _negotiated(self, conn: GuardedConn, protocol: str) -> GuardedStream:
         stream = None
         try:
             stream = await conn.new_stream()
@@ -273,10 +278,17 @@ class Host:
                 with anyio.CancelScope(shield=True):
                     await stream.reset()
             if isinstance(error, (BaseLibp2pError, TimeoutError)):
-                raise LinkError(f"{peer_id(member)}, {protocol}: {error or 'too slow'}") from error
+                raise LinkError(f"{conn.muxed_conn.peer_id}, {protocol}: {error or 'too slow'}") from error
             raise
         stream.set_protocol(protocol)
-        return _Stream(stream, protocol)
+        return stream
+
+    def mesh(self, belongs: Callable[[str], bool], speaks: Callable[[str], bool], hear: Hear, queried: Queried) -> Mesh:
+        """DHT and gossip with those that `belongs` names by peer id; of these, whoever `speaks` may publish.
+
+        Until `run` is called on it nobody is served.
+        """
+        return Mesh(MeshHost(self._host, lambda: self.addresses, belongs, self._negotiated), speaks, hear, queried)
 
     async def ping(self, member: bytes, within_s: float = 10.0) -> float:
         """Round trip in seconds, over libp2p's ping protocol. Raises LinkError."""

@@ -153,6 +153,12 @@ class SetPartners(Message, frozen=True, kw_only=True, tag="set_partners"):
     interval_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)]
 
 
+class Publish(Message, frozen=True, kw_only=True, tag="publish"):
+    """Tell every hub; the main process has signed it, so that they can believe it. Done once it is on its way."""
+
+    body: Annotated[bytes, msgspec.Meta(max_length=16_384)]
+
+
 class AskStatus(Message, frozen=True, kw_only=True, tag="ask_status"):
     """How are you, and whom do you know: answered by Status."""
 
@@ -218,6 +224,14 @@ class Presence(Message, frozen=True, kw_only=True, tag="presence"):
     lost: _Count = 0
 
 
+class Heard(Message, frozen=True, kw_only=True, tag="heard"):
+    """A hub published `body` to all. The node knows that it was this hub's node; the rest is for the main process."""
+
+    peer: _Word
+    body: Annotated[bytes, msgspec.Meta(max_length=16_384)]
+    lost: _Count = 0
+
+
 class Probe(msgspec.Struct, frozen=True, array_like=True):
     """One partner's round trips; `sent` without an answer are lost, and nothing was sent where it was not reached.
 
@@ -250,7 +264,7 @@ class Logged(Message, frozen=True, kw_only=True, tag="logged"):
 
 
 Reply = Done | Delivered | Failed | Status | Metrics
-Note = Presence | Probed | Logged
+Note = Presence | Heard | Probed | Logged
 FromMain = (
     Hello
     | Deliver
@@ -259,13 +273,14 @@ FromMain = (
     | OpenPeer
     | ClosePeer
     | SetPartners
+    | Publish
     | AskStatus
     | AskMetrics
     | Done
     | Delivered
     | Failed
 )
-FromNode = Hello | Inbound | Banned | Presence | Probed | Logged | Done | Delivered | Failed | Status | Metrics
+FromNode = Hello | Inbound | Banned | Presence | Heard | Probed | Logged | Done | Delivered | Failed | Status | Metrics
 
 _from_main = msgspec.msgpack.Decoder(FromMain)
 _from_node = msgspec.msgpack.Decoder(FromNode)

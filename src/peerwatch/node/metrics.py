@@ -38,12 +38,14 @@ class NatMethod(Enum):
 class NodeMetrics:
     """Counters and gauges of one node. Mutable; owned by it, fed by plain calls.
 
-    `mesh`: whether this node has DHT and gossip; their metrics are there only then.
+    `mesh`: whether this node is among the hubs, with DHT and gossip; their metrics are there only then.
     A registry from `telemetry.process_registry` adds process_resident_memory_bytes and process_open_fds, whose limits
     are here.
     """
 
-    def __init__(self, registry: CollectorRegistry, limits: NodeLimits, max_bans: int, *, mesh: bool = True) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, limits: NodeLimits, max_bans: int, *, mesh: bool = True, relay: bool = True
+    ) -> None:
         self._registry = registry
         self._make_connections(limits)
         self._make_streams(limits)
@@ -197,7 +199,7 @@ class NodeMetrics:
         self._gossip.inc(messages)
 
     def show_mesh(self, gossip_peers: int, routing_table: int) -> None:
-        """How well this node is connected."""
+        """How well this node is connected among the hubs."""
         self._mesh.set(gossip_peers)
         self._table.set(routing_table)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from peerwatch import __version__
-from peerwatch.errors import LinkError, PeerError
+from peerwatch.errors import LinkError
 from peerwatch.fleet.roster import HUB, INVITE, RELAY
 from peerwatch.model import Clock
 from peerwatch.node.address import parse_address
@@ -20,7 +19,9 @@ from peerwatch.node.config import NodeConfig
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Event
 from peerwatch.node.gate import NodeGate
 from peerwatch.node.gater import Direction
+from peerwatch.node.holder import Holder
 from peerwatch.node.host import Host
+from peerwatch.node.mesh_member import MeshMember
 from peerwatch.node.messages import (
     AskMetrics,
     AskStatus,
@@ -37,6 +38,7 @@ from peerwatch.node.messages import (
     Presence,
     Probe,
     Probed,
+    Publish,
     Reply,
     SetBans,
     SetPartners,
@@ -53,16 +55,6 @@ from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id, public_key_of
 
 _log = get_logger("node")
-_FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 30.0  # between dials of a peer that is to be held, with jitter
-
-
-@dataclass(slots=True)
-class _Held:
-    """A peer to which a connection is to be open at all times."""
-
-    addresses: tuple[str, ...]
-    wait_s: float = _FIRST_WAIT_S
-    due_s: float = 0.0
 
 
 class Node:
@@ -93,20 +85,28 @@ class Node:
         self._carrier = Carrier(self._host, self._serve, self._tally.metrics)
         self._prober = Prober(self._host, self._tell_probe, self._tally.metrics, clock, random.Random())
         self._answer_s = config.socket.answer_s
-        self._held: dict[bytes, _Held] = {}
-        self._wake = anyio.Event()
+        self._mesh: MeshMember | None = None
+        self._holder = Holder(self._host, clock)
+        if config.mesh:
+            roster, metrics = lambda: self._gate.roster, self._tally.metrics
+            self._mesh = MeshMember(self._host, roster, folder, clock, metrics, self._server.tell)
+            self._holder = Holder(self._host, clock, self._mesh.where, self._mesh.lookup)
         self._started_s = clock.monotonic_s()
 
     async def run(self, stop: anyio.Event) -> None:
         """Until `stop`. Raises ConfigError when it cannot listen."""
         async with self._host, anyio.create_task_group() as tasks:
             await tasks.start(self._server.run)
-            tasks.start_soon(self._hold_all)
+            tasks.start_soon(self._holder.run)
+            if self._mesh is not None:
+                tasks.start_soon(self._mesh.run)
             if not self._is_reached:  # whoever says where others dial it needs no relay
                 tasks.start_soon(self._reservations.run)
             tasks.start_soon(self._prober.run)
             _log.info("node ready", addresses=" ".join(self._host.addresses))
             await stop.wait()
+            if self._mesh is not None:
+                self._mesh.save()
             tasks.cancel_scope.cancel()
 
     # ---- the main process's side
@@ -121,17 +121,21 @@ class Node:
             case SetBans():
                 await self._set_bans(request)
             case OpenPeer():
-                await self._open_peer(request)
+                await self._holder.hold(public_key_of(request.peer), request.addresses, request.wait_ms / 1000)
             case ClosePeer():
                 member = public_key_of(request.peer)
-                self._held.pop(member, None)
+                self._holder.drop(member)
                 await self._host.close_peer(member, request.reason or "closed")
             case SetPartners():
                 partners = {public_key_of(one.peer): tuple(one.addresses) for one in request.partners}
                 self._prober.measure(partners, request.interval_ms / 1000)
+            case Publish() if self._mesh is not None:
+                await self._mesh.publish(request.body)
             case AskStatus():
                 return self._status()
             case AskMetrics():
+                if self._mesh is not None:
+                    self._mesh.show()
                 return Metrics(text=self._tally.render())
             case _:
                 raise LinkError(f"this node does not do {type(request).__name__}")
@@ -151,6 +155,8 @@ class Node:
         for one in self._host.connections:  # also those whose time has come since
             if not view.is_member(peer_id(one.member), now_ms):
                 await self._host.close_peer(one.member, "roster")
+        if self._mesh is not None:
+            self._holder.want(self._mesh.wanted())
         if (view.version, view.members.keys()) != (before.version, before.members.keys()):  # else only times changed
             _log.info("roster", version=view.version, before=before.version, members=len(view.members))
 
@@ -163,16 +169,6 @@ class Node:
             if self._gate.admit(one.member, one.address, one.direction) is not None:
                 await self._host.close_peer(one.member, "banned")
 
-    async def _open_peer(self, request: OpenPeer) -> None:
-        member = public_key_of(request.peer)
-        held = self._held[member] = _Held(tuple(request.addresses), due_s=self._clock.monotonic_s() + _FIRST_WAIT_S)
-        self._wake.set()
-        try:
-            with anyio.fail_after(request.wait_ms / 1000):
-                await self._dial(member, held)
-        except TimeoutError as error:
-            raise LinkError(f"{request.peer}: no connection within {request.wait_ms} ms") from error
-
     def _status(self) -> Status:
         began_ms = self._clock.now_ms() - anyio.current_time() * 1000  # of the event loop's clock
         peers = [
@@ -184,38 +180,12 @@ class Node:
             uptime_ms=round((self._clock.monotonic_s() - self._started_s) * 1000),
             addresses=list(self._host.addresses),
             peers=peers,
+            routing_table_size=self._mesh.table_size if self._mesh is not None else 0,
             roster_version=self._gate.roster.version,
         )
 
     def _tell_probe(self, probe: Probe) -> None:
         self._server.tell(Probed(probes=[probe]))
-
-    # ---- connections that are held
-
-    async def _dial(self, member: bytes, held: _Held) -> None:
-        await self._host.dial(member, held.addresses)
-        self._host.watch(member)
-        held.wait_s = _FIRST_WAIT_S
-
-    async def _hold_all(self) -> None:
-        async with anyio.create_task_group() as dials:
-            while True:
-                connected = {one.member for one in self._host.connections}
-                now_s = self._clock.monotonic_s()
-                for member, held in self._held.items():
-                    if member not in connected and held.due_s <= now_s:
-                        held.due_s = now_s + held.wait_s * random.uniform(0.5, 1.0)
-                        held.wait_s = min(held.wait_s * 2, _MOST_WAIT_S)
-                        dials.start_soon(self._try_dial, member, held)
-                self._wake = anyio.Event()
-                with anyio.move_on_after(_FIRST_WAIT_S / 2):
-                    await self._wake.wait()
-
-    async def _try_dial(self, member: bytes, held: _Held) -> None:
-        try:
-            await self._dial(member, held)
-        except (LinkError, PeerError) as error:
-            _log.info("peer not reached", peer=peer_id(member), reason=str(error), again_s=round(held.wait_s, 1))
 
     # ---- relays
 
@@ -252,10 +222,12 @@ class Node:
         if not isinstance(event, ConnectionOpened | ConnectionClosed):
             return
         connected = isinstance(event, ConnectionOpened)
-        if not connected:
+        if isinstance(event, ConnectionClosed):
             if all(one.member != event.member for one in self._host.connections):  # else a newer one took its place
                 self._carrier.forget(event.member)
-            self._wake.set()
+            self._holder.wake()
+        elif self._mesh is not None:
+            self._mesh.opened(event)
         self._server.tell(
             Presence(
                 peer=peer_id(event.member),

@@ -29,4 +29,10 @@ class NodeStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         limits = NodeLimits.hub() if self.preset == "hub" else NodeLimits.agent()
         if self.max_connections:
             limits = limits.with_connections(self.max_connections)
-        return NodeConfig(listen=self.listen, external=self.external, bootstrap=self.bootstrap, limits=limits)
+        return NodeConfig(
+            listen=self.listen,
+            external=self.external,
+            bootstrap=self.bootstrap,
+            mesh=self.preset == "hub",
+            limits=limits,
+        )

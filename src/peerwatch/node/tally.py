@@ -32,11 +32,11 @@ _DIAL_FAILURES = {
 
 
 class Tally:
-    """Mutable; owned by the node's event loop. No mesh yet: its metrics are not shown."""
+    """Mutable; owned by the node's event loop."""
 
     def __init__(self, config: NodeConfig, bans: Bans, usage: Callable[[], Usage], now_ms: Callable[[], int]) -> None:
         self._registry = process_registry()
-        self.metrics = NodeMetrics(self._registry, config.limits, config.max_bans, mesh=False)
+        self.metrics = NodeMetrics(self._registry, config.limits, config.max_bans, mesh=config.mesh)
         self._bans = bans
         self._usage = usage
         self._now_ms = now_ms
