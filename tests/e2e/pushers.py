@@ -28,6 +28,7 @@ from peerwatch.fleet.keys import load_or_create_keys
 from peerwatch.fleet.membership import Membership
 from peerwatch.links.https import HttpsLink
 from peerwatch.model import Batch, BatchBlock, Labels, SampleMatrix, Series, SystemClock
+from peerwatch.settings import Settings
 from peerwatch.spool import Spool, SpoolConfig
 from peerwatch.telemetry import CollectorRegistry, configure_logging
 from peerwatch.wire.push import decode_reply
@@ -70,7 +71,7 @@ class _NotingLink:
 async def _agent(name: str, plan: Plan, stop: anyio.Event, summary: dict[str, Any]) -> None:
     folder = Path(plan.folder) / name
     clock, registry = SystemClock(), CollectorRegistry()
-    await join(plan.tokens[name], name, folder, clock)
+    await join(plan.tokens[name], Settings(name=name), folder, clock)
     keys, hub = load_or_create_keys(folder), load_known_hub(folder)
     membership = Membership.load(folder / "membership.bin", clock.now_ms())
     epoch = next_epoch(folder / "epoch.json", read_machine_id(), clock.now_ms())

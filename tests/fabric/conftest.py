@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.conftest import processes, pytest_runtest_makereport
 from tests.fabric.network import Network, NoNamespaces
+
+__all__ = ["network", "processes", "pytest_runtest_makereport"]
 
 _PROGRAMS = ("unshare", "nsenter", "setpriv", "ip", "ss", "iptables")
 

@@ -123,6 +123,11 @@ class Network:
         for host in reversed(self._holders):
             host._holder.end()
 
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """All of them, routers included."""
+        return tuple(self._holders)
+
     def host(self, name: str) -> Host:
         """One more machine on the switch."""
         host = self._empty(name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from peerwatch.errors import LinkError
+from peerwatch.errors import ConfigError, LinkError, QuotaError, SignatureError
 from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.exchange import Exchange
 from peerwatch.model import Clock
 from peerwatch.node.messages import Inbound
-from peerwatch.wire.protocols import MEMBERSHIP, ROSTER
+from peerwatch.wire.protocols import ENROL, MEMBERSHIP, ROSTER
 
 
 class FleetDoor:
@@ -25,4 +25,14 @@ class FleetDoor:
             raise LinkError("this hub was revoked by its fleet")
         if inbound.protocol == ROSTER:
             return self._exchange.answer(inbound.body)
+        if inbound.protocol == ENROL:
+            return self._enrol(inbound.body)
         raise LinkError(f"nobody answers {inbound.protocol} here")
+
+    def _enrol(self, request: bytes) -> bytes:
+        """As over HTTPS: whoever carries it, it is signed by the invite's key and by both new ones."""
+        try:
+            entry = self._authority.enrol(request)
+        except (SignatureError, ConfigError) as error:  # denied: the same request never passes
+            raise QuotaError(str(error)) from error
+        return self._authority.membership.welcome(entry.member)

@@ -26,7 +26,7 @@ def invite(
     ] = "24h",
     link: Annotated[
         Literal["https", "p2p"],
-        Option("--link", help="How the machine delivers; p2p needs the extra p2p there and p2p.listen here."),
+        Option("--link", help="How the machine joins and delivers; p2p needs the extra p2p there, p2p.listen here."),
     ] = "https",
     address: Annotated[
         list[str] | None, Option("--address", metavar="URL", help="How the machine reaches this hub.")
@@ -68,9 +68,10 @@ def invite(
 def _explain(answer: dict[str, Any], expires: str) -> None:
     machine = "the new machine" if answer["uses"] == 1 else f"each of {answer['uses']} new machines"
     print(f"On {machine}, within {expires}: peerwatch join TOKEN", file=sys.stderr)
-    print(f"It will look for this hub at {', '.join(answer['addresses'])}", file=sys.stderr)
     if answer["link"] == "p2p":
-        print(f"and deliver over libp2p to {', '.join(answer['multiaddrs'])}", file=sys.stderr)
+        print(f"It will join and deliver over libp2p, at {', '.join(answer['multiaddrs'])}", file=sys.stderr)
+        return
+    print(f"It will look for this hub at {', '.join(answer['addresses'])}", file=sys.stderr)
     if all("127.0.0.1" in one or "localhost" in one for one in answer["addresses"]):
         print("Only this machine reaches that. For others: peerwatch up --listen 0.0.0.0:9480", file=sys.stderr)
 

@@ -36,7 +36,7 @@ def join(
     folder = settings.folder / ("fleet" if is_hub else FOLDER if is_relay else "agent")
     if is_hub and install:
         raise ConfigError("--install writes the unit of an agent; a hub's is yours to write, with `peerwatch hub`")
-    joined = anyio.run(joining.join, token, settings.name, folder, SystemClock())
+    joined = anyio.run(joining.join, token, settings, folder, SystemClock())
     if is_hub:
         print(f"joined as hub {joined.entry.name}, by {joined.address}; start it with: peerwatch hub", flush=True)
         print("its roster follows within seconds; samples it has from the agents that deliver to it", flush=True)

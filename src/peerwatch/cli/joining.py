@@ -1,4 +1,4 @@
-"""Joining: from a token to a member, over HTTPS."""
+"""Joining: from a token to a member, over HTTPS or over Noise, as the token says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 
+from peerwatch.cli.joining_p2p import enrol_over_p2p
 from peerwatch.cli.known_hub import KnownHub, save_known_hub
 from peerwatch.errors import ConfigError, LinkError, PeerError
 from peerwatch.fleet.invite import Enrolment, Invite, decode_token, sign_enrolment
@@ -16,6 +17,7 @@ from peerwatch.fleet.membership import Membership, membership_from_hub
 from peerwatch.fleet.roster import RosterEntry
 from peerwatch.links.https import HttpsLink, fetch_pinned
 from peerwatch.model import Clock
+from peerwatch.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,10 @@ class Joined:
     address: str
 
 
-async def join(token: str, name: str, folder: Path, clock: Clock) -> Joined:
-    """Enrol this machine and keep what it needs in `folder`. Tries the token's addresses in order.
+async def join(token: str, settings: Settings, folder: Path, clock: Clock) -> Joined:
+    """Enrol this machine, under the name in `settings`, and keep what it needs in `folder`.
+
+    Tries the token's addresses in order: over HTTPS, or over libp2p where the token says so.
 
     Raises DecodeError for a bad token, SignatureError when the hub is not the fleet's, ConfigError when it says no,
     LinkError when no address answers. Joining the same fleet again with the same keys keeps the name.
@@ -42,11 +46,17 @@ async def join(token: str, name: str, folder: Path, clock: Clock) -> Joined:
         )
     _refuse_other_fleet(folder, invite, clock)
     keys = load_or_create_keys(folder)
-    enrolment = Enrolment(invite.fleet, invite.key.public, keys.peer.public, keys.signing.public, name, clock.now_ms())
+    enrolment = Enrolment(
+        invite.fleet, invite.key.public, keys.peer.public, keys.signing.public, settings.name, clock.now_ms()
+    )
     request = sign_enrolment(invite.key, keys.peer, keys.signing, enrolment)
-    address, certificate, answer = await _ask(invite, request)
+    certificate, addresses = "", invite.addresses
+    if invite.link == "p2p":
+        address, answer = await enrol_over_p2p(invite, keys.peer, request, settings, clock)
+    else:
+        address, certificate, answer = await _ask(invite, request)
+        addresses = (address, *(one for one in addresses if one != address))
     entry = _accept(answer, invite, keys, folder, clock)
-    addresses = (address, *(one for one in invite.addresses if one != address))
     save_known_hub(folder, KnownHub(addresses, certificate, invite.link or "https", invite.multiaddrs))
     return Joined(entry, address)
 

@@ -9,6 +9,7 @@ import anyio.abc
 
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
 from peerwatch.cli.hub_peers import hub_peers
+from peerwatch.cli.known_hub import load_known_hub
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.roster_follow import RosterFollower
 from peerwatch.errors import ConfigError, DecodeError, LinkError
@@ -65,6 +66,7 @@ class LoneNode:
             answer=self._answer,
             hold=self._whom_to_hold,
         )
+        self._by_token = load_known_hub(folder).multiaddrs
         self._bootstrap_peers = _bootstrap_peers(settings.p2p.bootstrap_peers)
 
     async def run(self, stop: anyio.Event) -> None:
@@ -81,7 +83,8 @@ class LoneNode:
     def _whom_to_hold(self) -> Mapping[bytes, Sequence[str]]:
         """The peers that were set, hubs or not, and every hub that says where it is."""
         roster, set_by_hand = self._membership.roster, self._settings.p2p.bootstrap_peers
-        return {**self._bootstrap_peers, **hub_peers(roster, self._clock.now_ms(), first=set_by_hand)}
+        hubs = hub_peers(roster, self._clock.now_ms(), first=set_by_hand, last=self._by_token)
+        return {**self._bootstrap_peers, **hubs}
 
     async def _answer(self, inbound: Inbound) -> bytes:
         """Who the hubs are, for whoever has this address and no other."""

@@ -133,6 +133,18 @@ class NodeProcess:
             raise LinkError(f"the node answered with {type(reply).__name__}")
         return reply.body
 
+    async def open_peer(self, member: bytes, addresses: Sequence[str], within_s: float) -> None:
+        """Be connected to a member, after waiting for the node to come up. Raises LinkError, QuotaError."""
+        try:
+            with anyio.fail_after(_START_S):
+                while self._channel is None:  # noqa: ASYNC110  # a node that is coming up tells nothing
+                    await anyio.sleep(0.05)
+        except TimeoutError as error:
+            raise LinkError("the libp2p node is not up yet") from error
+        wait_ms = round(within_s * 1000)
+        asked = OpenPeer(peer=peer_id(member), addresses=list(addresses), wait_ms=wait_ms)
+        await self._channel.request(asked, within_s + 1.0)
+
     async def metrics(self) -> bytes:
         """The node's own metrics as Prometheus text. Raises LinkError while it is down."""
         if self._channel is None:

@@ -17,7 +17,7 @@ from peerwatch.node.gater import Direction
 from peerwatch.node.host import Host
 from peerwatch.node.messages import Delivered, Failed, encode_message
 from peerwatch.node.metrics import NodeMetrics
-from peerwatch.wire.protocols import MEMBERSHIP, PARTNERS, PUSH, ROSTER
+from peerwatch.wire.protocols import ENROL, MEMBERSHIP, PARTNERS, PUSH, ROSTER
 
 _READ_BYTES = 1 << 16
 _MOST_STREAMS = 4  # of one member and protocol, kept or served: an agent has two lanes
@@ -26,6 +26,7 @@ _MAX_REQUEST_BYTES = {
     PUSH: 9 << 20,  # as the collector's HTTP door takes it: 8 MB and its frame
     MEMBERSHIP: 16,
     PARTNERS: 24 << 10,  # a PeerInfo with all that it may hold
+    ENROL: 4 << 10,
     ROSTER: 8 << 20,
 }
 _MAX_ANSWER_BYTES = 4 << 20

@@ -8,6 +8,9 @@ PUSH = "/peerwatch/push/1"
 MEMBERSHIP = "/peerwatch/membership/1"
 """Anything, answered by the hub's signed word on who the hubs are."""
 
+ENROL = "/peerwatch/enrol/1"
+"""An EnrolRequest, answered by the hub's membership with the new member in it (docs/formats/membership.md)."""
+
 ROSTER = "/peerwatch/roster/1"
 """A RosterQuestion of a hub or relay, answered by a RosterAnswer (docs/formats/membership.md)."""
 
