@@ -51,7 +51,7 @@ class Pair:
     def start_hub(self) -> Running:
         """The hub, again after it was killed."""
         arguments = ["hub", "--data", str(self.hub_folder), "--listen", self._http]
-        return self._processes.start(*arguments, extra={"P2P_LISTEN_ADDRS": self.listen})
+        return self._processes.start(*arguments, extra={} if self._https else {"P2P_LISTEN_ADDRS": self.listen})
 
     def start_agent(self, **more: str) -> Running:
         """The agent, likewise."""
@@ -178,7 +178,7 @@ def _stranger_is_refused(pair: Pair) -> None:
 
 
 def test_https_is_the_second_way_only_where_it_is_told_so(processes: Processes) -> None:
-    """Nobody listens where the bootstrap peer should be: one agent waits, the other delivers."""
+    """The hub has no node, and nobody listens at the bootstrap peer: one agent waits, the other delivers."""
     pair = Pair(processes, https=True)
     eventually(lambda: "hub not reached over libp2p yet" in pair.agent.log, "it tries", STALL_S)
     time.sleep(3)  # samples and reports come once a second
