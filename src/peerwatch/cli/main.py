@@ -28,6 +28,7 @@ COMMANDS = (
     "health",
     "snapshot",
     "fsck",
+    "verify",
     "token",
 )
 _ABOUT = "Monitoring for fleets of servers and peer-to-peer networks. Start with: peerwatch up"

@@ -16,7 +16,7 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A word that is told by its place."""
+    """A word that is told by its place; it may be left out where the parameter has a default."""
 
     help: str
 
@@ -41,7 +41,7 @@ def declare(command: Command, parser: argparse.ArgumentParser) -> None:
     for name, parameter in inspect.signature(command).parameters.items():
         kind, note = typing.get_args(hints[name])[:2]
         if isinstance(note, Argument):
-            parser.add_argument(name, metavar=name.upper(), type=_converter(kind), help=_escaped(note.help))
+            _declare_argument(parser, name, kind, note, parameter.default)
         else:
             _declare_option(parser, name, kind, note, parameter.default)
     parser.set_defaults(command=command)
@@ -57,6 +57,16 @@ def run(parsed: argparse.Namespace) -> None:
 def first_line(command: object) -> str:
     """What it is for, in a sentence."""
     return (inspect.getdoc(command) or "").partition("\n")[0]
+
+
+def _declare_argument(
+    parser: argparse.ArgumentParser, name: str, kind: typing.Any, argument: Argument, default: object
+) -> None:
+    given: dict[str, typing.Any] = {}
+    if default is not inspect.Parameter.empty:
+        given = {"nargs": "?", "default": default}
+    help_text = _escaped(argument.help)
+    parser.add_argument(name, metavar=name.upper(), type=_converter(kind), help=help_text, **given)
 
 
 def _declare_option(

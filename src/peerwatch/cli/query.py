@@ -72,7 +72,7 @@ def _print(answer: Any, form: Format) -> None:
 
 def parameters(expr: str, range_: str, step: str, at: str, now_s: float) -> dict[str, str]:
     """What the API is asked. Raises ConfigError for options that mean nothing."""
-    end_s = _moment_s(at, now_s) if at else now_s
+    end_s = moment_s("--at", at, now_s) if at else now_s
     if not range_:
         if step:
             raise ConfigError(f"--step {step}: needs --range, which says how far back to go")
@@ -82,10 +82,10 @@ def parameters(expr: str, range_: str, step: str, at: str, now_s: float) -> dict
     return {"query": expr, "start": f"{end_s - length_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
 
 
-def _moment_s(text: str, now_s: float) -> float:
-    """A date (local time unless it says otherwise), Unix seconds, or how long ago."""
+def moment_s(option: str, text: str, now_s: float) -> float:
+    """A date (local time unless it says otherwise), Unix seconds, or how long ago. Raises ConfigError for others."""
     if text[-1:] in _UNITS:
-        return now_s - duration_s("--at", text)
+        return now_s - duration_s(option, text)
     try:
         seconds = float(text)
     except ValueError:
@@ -93,10 +93,10 @@ def _moment_s(text: str, now_s: float) -> float:
             return datetime.fromisoformat(text).astimezone().timestamp()
         except ValueError as error:
             raise ConfigError(
-                f"--at: {text!r}, must be a time such as 2026-05-01T12:00, Unix seconds, or how long ago, such as 2h"
+                f"{option}: {text!r}, must be a time such as 2026-05-01T12:00, Unix seconds, or how long ago (2h)"
             ) from error
     if not math.isfinite(seconds):
-        raise ConfigError(f"--at: {text!r} is no time")
+        raise ConfigError(f"{option}: {text!r} is no time")
     return seconds
 
 

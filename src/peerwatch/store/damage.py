@@ -25,6 +25,12 @@ class Damage:
         """Distinct places met since the store was opened."""
         return self._count
 
+    @property
+    def places(self) -> list[str]:
+        """Where, as far as they are remembered."""
+        with self._lock:
+            return sorted(self._places)
+
     def note(self, event: str, place: str) -> None:
         """Count and log `place`, unless that was done before."""
         with self._lock:

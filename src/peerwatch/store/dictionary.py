@@ -222,6 +222,11 @@ class Dictionary:
             known = self._layouts.get(layout_id)
             return None if known is None else known.series_ids
 
+    def layout_ids(self) -> list[int]:
+        """Every layout that is known."""
+        with self._lock:
+            return list(self._layouts)
+
     def origin_of(self, layout_id: int) -> bytes | None:
         """What the caller gave with the layout, or None when it is unknown."""
         with self._lock:

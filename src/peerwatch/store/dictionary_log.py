@@ -125,8 +125,10 @@ class DictionaryLog:
     each `append` and `sync`.
     """
 
-    def __init__(self, disk: Disk, folder: Path, damage: Damage) -> None:
+    def __init__(self, disk: Disk, folder: Path, damage: Damage, *, reads_only: bool = False) -> None:
+        """`reads_only`: `load` leaves the file as it is, and nothing else may be called."""
         self._damage = damage
+        self._reads_only = reads_only
         self._disk = disk
         self._folder = folder
         self._path = folder / FILE_NAME
@@ -149,7 +151,8 @@ class DictionaryLog:
     def load(self) -> list[AnyRecord]:
         """Read the file, cut its torn tail, and open it for writing; make it when there is none."""
         if FILE_NAME not in self._disk.names(self._folder):
-            self.rewrite([])
+            if not self._reads_only:
+                self.rewrite([])
             return []
         data = self._disk.read(self._path)
         header = decode_file_header(data, MAGIC)
@@ -161,6 +164,8 @@ class DictionaryLog:
         found = scan(data, self._salt)
         for start, end in found.gaps:
             self._damage.note("dictionary damaged", f"{self._path} at {start} to {end}")
+        if self._reads_only:
+            return decode_copies(found.records)
         self._file = self._disk.extend(self._path)
         if found.torn:  # written but never synced, or damaged: fsck tells the two apart by what blocks name
             self._disk.truncate(self._file, found.good_end)

@@ -103,6 +103,16 @@ def encode_entry(
     return RecordType.ROWS, encode_rows(entry, [ids for ids in series_ids if ids is not None])
 
 
+def context_of(records: Sequence[Record]) -> dict[bytes, bytes]:
+    """What a segment's envelopes need, wherever in it it was kept: each is there twice."""
+    context: dict[bytes, bytes] = {}
+    for record in records:
+        if record.type == RecordType.CONTEXT:
+            name, content = decode_context(record.payload)
+            context[name] = content
+    return context
+
+
 class Replay:
     """Recovery: reads segments back into a generation. One record that cannot be read does not stop the rest.
 
@@ -135,7 +145,7 @@ class Replay:
             gaps.append((segment.scan.good_end, segment.scan.size))
         for start, end in gaps:
             self._note("segment damaged", f"{segment.path} at {start} to {end}")
-        context = self._context(segment.scan.records)
+        context = context_of(segment.scan.records)
         for record in segment.scan.records:
             try:
                 self._record(record, live, context)
@@ -148,15 +158,6 @@ class Replay:
     def _note(self, event: str, place: str) -> None:
         self.damaged += 1
         self._damage.note(event, place)
-
-    def _context(self, records: Sequence[Record]) -> dict[bytes, bytes]:
-        """What the segment's envelopes need, wherever in it it was kept: each is there twice."""
-        context: dict[bytes, bytes] = {}
-        for record in records:
-            if record.type == RecordType.CONTEXT:
-                name, content = decode_context(record.payload)
-                context[name] = content
-        return context
 
     def _record(self, record: Record, live: Generation, context: Context) -> None:
         if record.type == RecordType.ENVELOPE:
