@@ -81,3 +81,20 @@ def test_what_works_is_taken() -> None:
     config = NodeConfig(bootstrap_peers=(f"/dns4/hub.example/tcp/4001/p2p/{PEERS[0]}",), deny=(PEERS[1], "10.0.0.0/8"))
     assert config.limits == NodeLimits.agent()
     assert NodeConfig.test().limits == NodeLimits.test()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/ip4/0.0.0.0/udp/4001/quic-v1", "QUIC"),
+        ("/ip4/0.0.0.0/tcp/4001/ws", "WebSocket"),
+        ("/ip6/::/tcp/4001/wss", "WebSocket"),
+        ("/ip4/0.0.0.0/udp/4001/quic-v1/webtransport", "QUIC"),
+    ],
+)
+def test_a_transport_on_which_the_gate_does_not_hold_is_refused_by_name(address: str, name: str) -> None:
+    """At the start, by the process that the operator sees, and with the place that says why."""
+    with pytest.raises(ConfigError, match=f"node.listen: '{address}': {name} is not offered.*docs/libp2p.md"):
+        NodeConfig(listen=(address,))
+    with pytest.raises(ConfigError, match="must be of the form /ip4"):
+        NodeConfig(listen=("/dns4/here/tcp/4001",))

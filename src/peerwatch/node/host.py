@@ -29,7 +29,7 @@ from multiaddr import Multiaddr
 from peerwatch.errors import ConfigError, LinkError
 from peerwatch.node import hardening, health
 from peerwatch.node.circuit import HOP, STOP, Circuits, Reservation
-from peerwatch.node.config import NodeLimits
+from peerwatch.node.config import NodeLimits, check_listen
 from peerwatch.node.connection import Connection, Gate, Listener, Stream
 from peerwatch.node.gater import Direction
 from peerwatch.node.interfaces import spread
@@ -384,11 +384,8 @@ def _parsed(text: str) -> Any:
 
 
 def _listen_address(text: str) -> Any:
-    address = _parsed(text)
-    names = [one.name for one in address.protocols()]
-    if len(names) != 2 or names[0] not in ("ip4", "ip6") or names[1] != "tcp":
-        raise ConfigError(f"listen address {text!r} must be of the form /ip4/0.0.0.0/tcp/4001 or /ip6/::/tcp/4001")
-    return address
+    check_listen("listen address", text)
+    return _parsed(text)
 
 
 def _check_free(address: Any) -> None:
