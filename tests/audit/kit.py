@@ -13,13 +13,16 @@ from peerwatch.audit.audit import Audit, Question
 from peerwatch.audit.claims import Signer
 from peerwatch.audit.report import AuditReport, Reason, Tally
 from peerwatch.cli.hub_role import envelope_decoder
-from peerwatch.model import BoolArray, Float64Array, Int64Array, RowsEntry
+from peerwatch.model import BoolArray, EnvelopeEntry, Float64Array, Int64Array, RowsEntry
 from peerwatch.store.block import Block, OpenBlock, split_slots
 from peerwatch.store.block_writer import BlockFacts, BlockWriter
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.disk import Disk
+from peerwatch.store.entry import EnvelopeRecord, RecordType, decode_envelope_record, encode_envelope
 from peerwatch.store.reader import StoreReader
+from peerwatch.store.record import encode_file_header, encode_record
 from peerwatch.store.store import Store
+from peerwatch.store.wal import MAGIC, read_segment
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.testing.clock import ManualClock
 from tests.collector.kit import Hub
@@ -33,7 +36,8 @@ Change = Callable[[Int64Array, Int64Array, Float64Array, BoolArray], None]
 class AuditedHub:
     """A collector over a store on disk. Everything runs on one clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, retention_ms: int = 400 * 86_400_000) -> None:
+        self._retention_ms = retention_ms
         self.folder = folder / "store"
         self.clock = ManualClock(START_MS)
         self.store = self._open()
@@ -44,7 +48,7 @@ class AuditedHub:
     def _open(self) -> Store:
         return Store.open(
             self.folder,
-            StoreConfig(min_free_bytes=0, retention_ms=400 * 86_400_000),
+            StoreConfig(min_free_bytes=0, retention_ms=self._retention_ms),
             clock=self.clock,
             decode_envelope=envelope_decoder(),
             registry=CollectorRegistry(),
@@ -111,6 +115,21 @@ def rewrite(
         )
         writer.finish(facts(told), list(opened.names()))
     writer.path.replace(block.path)
+
+
+def rewrite_log(path: Path, change: Callable[[EnvelopeRecord], EnvelopeRecord]) -> None:
+    """A WAL segment with other envelopes, and right checksums."""
+    segment = read_segment(Disk(), path.parent, int(path.stem))
+    assert segment.scan is not None
+    pieces = [encode_file_header(MAGIC, 1)]
+    for record in segment.scan.records:
+        payload = bytes(record.payload)
+        if record.type == RecordType.ENVELOPE:
+            told = change(decode_envelope_record(record.payload))
+            entry = EnvelopeEntry(told.sender, told.epoch, told.seq, told.raw, (), told.run_root)
+            payload = b"".join(encode_envelope(entry, told.layout_ids))
+        pieces += encode_record(record.type, [payload], 1)
+    path.write_bytes(b"".join(pieces))
 
 
 def _copy_tiles(opened: OpenBlock, writer: BlockWriter, change: Change | None) -> None:

@@ -10,12 +10,19 @@ import pytest
 
 from peerwatch.audit.claims import Signer
 from peerwatch.audit.report import Reason
+from peerwatch.cli.hub_role import envelope_decoder
 from peerwatch.model import Labels, Matcher, MatchOp, Part, RowsEntry, SampleMatrix, Series
 from peerwatch.store.block_writer import BlockFacts
+from peerwatch.store.dictionary_log import DictionaryLog, LayoutRecord
+from peerwatch.store.disk import Disk
+from peerwatch.store.entry import EnvelopeRecord
 from peerwatch.store.provenance import RunRoot
+from peerwatch.store.reader import StoreReader
+from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.compression import Codec, Compressor
 from peerwatch.wire.identity import PrivateKey
 from peerwatch.wire.run_root import sign_run
-from tests.audit.kit import START_MS, AuditedHub, reasons, remove, set_value, tally, without_batch
+from tests.audit.kit import START_MS, AuditedHub, reasons, remove, rewrite_log, set_value, tally, without_batch
 from tests.collector.kit import EPOCH, Agent, batch, series
 
 ROWS = series(*({"row": str(row)} for row in range(10)))
@@ -297,8 +304,11 @@ def test_a_restart_of_the_agent_leaves_nothing_unsigned(tmp_path: Path) -> None:
     assert (found.proven, reasons(found)) == (number, {})
 
 
-def test_two_batches_of_one_time_are_excused(tmp_path: Path) -> None:
-    """A clock that was set back: the store keeps one value per time, so one of both cannot be made again."""
+def test_two_batches_of_one_time_are_told(tmp_path: Path) -> None:
+    """A clock that was set back: the store keeps one value per time, so one of both cannot be made again.
+
+    That looks like somebody who widens what is said of a batch to hide what he changed in it, so it is not passed over.
+    """
     hub = AuditedHub(tmp_path)
     hub.clock.advance(3000)
     agent = hub.hub.agent("one")
@@ -307,7 +317,7 @@ def test_two_batches_of_one_time_are_excused(tmp_path: Path) -> None:
     hub.push(*[agent.request(agent.seal(batch([[float(n)]], at_ms=at))) for n, at in enumerate(times)])
     hub.flush()
     found = tally(hub.audit(), "one")
-    assert reasons(found) == {Reason.CLASH: 1} and not found.broken
+    assert reasons(found) == {Reason.CLASH: 1} and found.proven == 63
 
 
 def test_late_batches_are_proven_and_missing_ones_are_named(tmp_path: Path) -> None:
@@ -327,3 +337,111 @@ def test_late_batches_are_proven_and_missing_ones_are_named(tmp_path: Path) -> N
     assert reasons(found) == {Reason.MISSING: 9}
     assert found.first_offence is not None and found.first_offence.number == (EPOCH, 1)
     assert hub.audit(start_ms=_at(20), end_ms=_at(60)).broken is False
+
+
+def test_a_changed_batch_in_the_wal_is_found(tmp_path: Path) -> None:
+    """With right checksums: another value, another number, another agent's name."""
+    hub, one, two = _hub(tmp_path, "wal")
+    hub.store.close()
+    (path,) = (hub.folder / "wal").glob("*.wal")
+    seen: list[int] = []
+
+    def change(told: EnvelopeRecord) -> EnvelopeRecord:
+        seen.append(told.seq)
+        if told.sender == one.sender and told.seq == 128:
+            return replace(told, raw=_other_value(told.raw))
+        if told.sender == two.sender and told.seq == 128:
+            return replace(told, seq=900)
+        if told.sender == two.sender and told.seq == 129:
+            return replace(told, sender=one.sender, seq=901)
+        return told
+
+    rewrite_log(path, change)
+    report = hub.audit()
+    assert tally(report, "one").broken == {Reason.FORGED_BATCH: 40}
+    assert tally(report, "two").broken == {Reason.FORGED_BATCH: 20}
+    assert report.broken and len(seen) == 2 * BATCHES
+
+
+def _other_value(raw: bytes) -> bytes:
+    """The same envelope around one other byte of samples, so that it can still be read."""
+    message = pb.SignedMessage.FromString(raw)
+    signed = pb.Signed.FromString(message.payload)
+    box = Compressor()
+    body = pb.Batch.FromString(box.decompress(signed.body, Codec(signed.codec), signed.body_bytes))
+    columns = bytearray(body.blocks[0].columns)
+    columns[-1] ^= 1
+    body.blocks[0].columns = bytes(columns)
+    plain = body.SerializeToString()
+    signed.body, signed.body_bytes = box.compress(plain, Codec(signed.codec)), len(plain)
+    message.payload = signed.SerializeToString()
+    return message.SerializeToString()
+
+
+@pytest.mark.parametrize("column", range(1, 7))
+@pytest.mark.parametrize("value", [-1, 0, 1 << 40, (1 << 63) - 1, -(1 << 63)])
+def test_hostile_words_about_batches_prove_nothing(tmp_path: Path, column: int, value: int) -> None:
+    """Any number, layout or time in the provenance of a block: never an exception, never more proven than is true."""
+    hub, _, _ = _hub(tmp_path, "flushed")
+
+    def facts(told: BlockFacts) -> BlockFacts:
+        table = told.provenance.table.copy()
+        table[column, ::7] = value
+        return replace(told, provenance=replace(told.provenance, table=table[:, np.lexsort(table[::-1])]))
+
+    hub.tamper(facts=facts)
+    report = hub.audit()
+    harmless = column == 6  # how many ticks a part had: nothing is believed that follows from it
+    assert report.broken is not harmless
+    assert all(found.proven <= 128 * 20 for found in report.tallies)
+    if not harmless:
+        assert sum(found.proven for found in report.tallies) < 2 * 128 * 20
+
+
+@pytest.mark.parametrize("blob", [b"", b"\xff" * 40, bytes(5000)])
+def test_hostile_runs_prove_nothing(tmp_path: Path, blob: bytes) -> None:
+    """Junk in place of every signed run."""
+    hub, _, _ = _hub(tmp_path, "flushed")
+    hub.tamper(facts=lambda told: replace(told, run_roots=[one._replace(blob=blob) for one in told.run_roots]))
+    report = hub.audit()
+    assert report.broken
+    for found in report.tallies:
+        assert (found.proven, reasons(found)) == (0, {Reason.FORGED_RUN: 0, Reason.OPEN: BATCHES * 20})
+
+
+def test_what_retention_took_is_said_to_be_gone_by_it(tmp_path: Path) -> None:
+    """Batches before the horizon are not asked for; of one that lies across it a part is left, which proves nothing."""
+    hub = AuditedHub(tmp_path, retention_ms=7_200_000)
+    agent = hub.hub.agent("one")
+    times = [_at(number) - 2_000 for number in range(63)] + [START_MS + 300_000 + 7_200_000]
+    hub.clock.advance(8000)
+    hub.push(*[agent.request(agent.seal(batch([[1.0, 2.0]], at_ms=at))) for at in times])
+    hub.flush()
+    assert not hub.audit().broken
+    assert hub.store.retain() == 1
+    report = hub.audit()
+    found = tally(report, "one")
+    assert (reasons(found), found.proven, report.broken) == ({Reason.RETENTION: 1}, 33 * 2, False)
+
+
+def test_a_dictionary_that_lost_a_layout_is_told(tmp_path: Path) -> None:
+    """Or somebody took it out, so that nobody can compare: that is no way to hide a change."""
+    hub, _, _ = _hub(tmp_path, "compacted")
+    hub.store.close()
+    log = DictionaryLog(Disk(), hub.folder, StoreReader(hub.folder, envelope_decoder()).damage)
+    records = log.load()
+    log.rewrite([one for one in records if not isinstance(one, LayoutRecord)])
+    log.close()
+    for found in hub.audit().tallies:
+        assert found.proven == 0 and set(found.broken) == {Reason.LAYOUT}
+
+
+def test_an_agent_that_was_given_another_name_keeps_its_proofs(tmp_path: Path) -> None:
+    """The name is the roster's word and not the agent's: what was stored under the old one is as it was signed."""
+    hub, one, two = _hub(tmp_path, "compacted")
+    renamed = [Signer("new-name", one.sender, one.sender), Signer("two", two.sender, two.sender)]
+    found = tally(hub.audit(renamed), "new-name")
+    assert reasons(found) == {Reason.RENAMED: 128 * 20, Reason.OPEN: 40}
+    hub.tamper(set_value(_at(40), 7.0))
+    changed = hub.audit(renamed)
+    assert sum(one.broken[Reason.CHANGED] for one in changed.tallies) == 20

@@ -129,7 +129,7 @@ class Audit:
             return rows
         claims, kept = self._claims_of(sender), np.zeros(len(rows), np.bool_)
         for number, part in rows.batches():
-            kept[part] = claims.saw(number)
+            kept[part] = min(number) >= 0 and claims.saw(number)  # no sender's number is negative
         return rows.take(kept)
 
     def _wants(self, name: str) -> bool:
@@ -160,14 +160,18 @@ class Audit:
             tally.note_time(result.first_ms, result.last_ms)
         if claims is None:
             tally.note(Reason.STRANGER, result.samples)
-        elif result.problem is not None and result.problem is not Reason.CHANGED:
+        elif result.problem is Reason.MISATTRIBUTED:
             self._note(tally, result.problem, result)
         elif not claims.covers(result.number):
             self._pending.setdefault(sender, {})[result.number] = result
-        elif result.problem is None and claims.leaf(result.number) == result.leaf:
-            tally.proven += result.samples
-        else:
+        elif result.problem in (Reason.CHANGED, Reason.LAYOUT):
+            self._note(tally, result.problem, result)
+        elif claims.leaf(result.number) != result.leaf:
             self._note(tally, result.excuse() or Reason.CHANGED, result)
+        elif result.problem is not None:
+            self._note(tally, result.problem, result)
+        else:
+            tally.proven += result.samples
 
     def _note(self, tally: Tally, reason: Reason, result: BatchResult, why: str = "") -> None:
         detail = f"{result.detail}: {why}" if why else result.detail
@@ -255,8 +259,7 @@ class Audit:
         self._settle()
         for sender, waiting in self._pending.items():
             for result in waiting.values():
-                reason = Reason.CHANGED if result.problem is Reason.CHANGED else Reason.OPEN
-                self._note(self._tally_of(sender), reason, result)
+                self._note(self._tally_of(sender), Reason.OPEN, result)
         missing = [(sender, number) for sender, claims in self._claims.items() for number in claims.missing()]
         marks = self._reader.marks() if missing else None
         for sender, number in missing:

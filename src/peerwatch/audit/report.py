@@ -19,17 +19,17 @@ class Reason(Enum):
     ADDED = "samples that no batch of this agent brought"
     DAMAGED = "damaged on disk: peerwatch fsck"
     GONE = "batches that were stored are gone"
-    MISSING = "batches that were signed are not here: never delivered, or removed"
+    MISSING = "batches that were signed are not here: still on their way, never delivered, or removed"
+    CLASH = "another signed batch has the same series and times: a clock was set back, or somebody says so"
+    LAYOUT = "which series a signed batch had is not known any more"
     OPEN = "no signed run covers it: not signed yet, or the agent was cut off before it signed"
     RETENTION = "retention has dropped a part of the batch"
-    CLASH = "another signed batch has the same series and times"
-    LAYOUT = "which series the batch had is not known any more"
-    RENAMED = "stored under a name that the roster does not know"
+    RENAMED = "as it was signed, but stored under a name that the roster does not know"
     STRANGER = "the roster does not know the sender"
 
     @property
     def breaks(self) -> bool:
-        """Whether it contradicts what was signed; all others only cannot be proven."""
+        """Whether it contradicts what was signed, or hides what would; all others only cannot be proven."""
         return self in _BREAKING
 
 
@@ -43,6 +43,8 @@ _BREAKING = frozenset(
         Reason.DAMAGED,
         Reason.GONE,
         Reason.MISSING,
+        Reason.CLASH,
+        Reason.LAYOUT,
     }
 )
 

@@ -43,7 +43,7 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """A stored batch as it is now. `samples` count; `excuse` says why a leaf that is wrong need not be a crime."""
+    """A stored batch as it is now. `samples` count; `excuse` says why the leaf may be wrong, if not by a change."""
 
     number: Place
     leaf: bytes
@@ -203,11 +203,11 @@ class WindowAudit:
         return self._matrices[layout_id].digest(self._scope.layouts.get(layout_id), low, high)
 
     def _excuse(self, sender: bytes, home: BatchRows, part: slice) -> Reason | None:
-        if int(home.firsts[part].min()) < self._scope.reader.horizon_ms:
-            return Reason.RETENTION
         if self._scope.reader.damage.count > self._damage_before:
             return Reason.DAMAGED
-        return Reason.CLASH if self._clashes(home, part) else None
+        if self._clashes(home, part):
+            return Reason.CLASH
+        return Reason.RETENTION if int(home.firsts[part].min()) < self._scope.reader.horizon_ms else None
 
     def _clashes(self, home: BatchRows, part: slice) -> bool:
         """Whether another batch, signed too, has cells of one of these series within the time of this one.
