@@ -55,6 +55,10 @@ ENDPOINTS = {
     "/api/v1/agents/{name}/metrics": "An agent's newest samples as text, as its own `/metrics` has them; "
     "`timestamps=1` adds their times. 503 when it is gone.",
     "/api/v1/sd/targets": "Prometheus `http_sd`: the live agents, at this hub or where they announce their port.",
+    "/api/v1/bans": "What one hub says to another of whom it keeps out; signed, answered alike.",
+    "/api/v1/admin/bans": "GET lists who is kept out, POST bans a member or a network, for a time or for ever.",
+    "/api/v1/admin/bans/lift": "Let a member or a network in again.",
+    "/api/v1/admin/peers": "Who is connected over libp2p: address, direction, since when, round trip, score.",
     "/api/v1/admin/invites": "GET lists the open invites, POST makes one.",
     "/api/v1/admin/revoke": "Put a member out for good, by name or peer id; or withdraw an invite.",
     "/api/v1/admin/root": "Certify a hub, or replace the root key; where that key is.",

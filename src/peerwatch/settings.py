@@ -92,7 +92,10 @@ class P2pConfig:
     bootstrap_peers: tuple[str, ...] = ()  # hubs and relays, dialled first: /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
     bootstrap: bool = False  # of `peerwatch node`: be a relay and first address for the others, as hubs are
     https_fallback: bool = False  # true: an agent delivers over HTTPS while libp2p fails
-    max_connections: int = 0  # 0: 1536 of a hub, 400 of an agent
+    preset: typing.Literal["auto", "hub-large"] = "auto"  # limits; hub-large is for a hub of 5,000 agents
+    max_connections: int = 0  # 0: what the preset says, 1536 of a hub, 6656 of a large one, 400 of an agent
+    allow: tuple[str, ...] = ()  # peer ids and networks; not empty: nobody else, also of the members
+    deny: tuple[str, ...] = ()  # peer ids and networks that are never let in and never dialled
     probe_interval_s: float = 15.0  # how often an agent measures each of its partners, about log2 of all; 0: never
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ def _answer(folder: Path, protocol: str) -> tuple[bytes | str, bytes]:
             await tasks.start(role.run, stop)
             inbound = Inbound(peer="p", address="/ip4/127.0.0.1/tcp/1", protocol=protocol, body=b"")
             try:
-                answer = await role.answer_member(inbound)
+                answer = (await role.answer_member(inbound)).body
             except LinkError as error:
                 answer = str(error)
             stop.set()

@@ -276,3 +276,16 @@ def test_a_floor_that_promises_nothing_stays_one(hub: Hub) -> None:
     older = Agent(hub.authority.fleet, key=agent.key, epoch=EPOCH - 5)
     replies = hub.push(agent.request(agent.seal(floor=Position(0, 0))), older.request(older.seal(floor=Position(0, 0))))
     assert [acked(reply) for reply in replies] == [[(EPOCH, 0)], [(EPOCH - 5, 0)]]
+
+
+def test_a_member_that_is_kept_out_keeps_its_batches(hub: Hub) -> None:
+    """On every road: it is told to wait, nothing of it is stored, and once it is let in again the same batch is."""
+    agent = hub.agent()
+    hub.collector.keep_out(lambda sender: "banned for ever by op: too loud" if sender == agent.sender else "")
+    request = agent.request(agent.seal())
+    refusal = _refused(hub, request)
+    assert (refusal.reason, refusal.message) == (RefusalReason.QUOTA, "banned for ever by op: too loud")
+    assert refusal.wait_s == 60.0
+    hub.restart()
+    hub.collector.keep_out(lambda sender: "" if sender == agent.sender else "banned")
+    assert len(acked(hub.push(request)[0])) == 1

@@ -85,7 +85,9 @@ def test_what_is_told_is_shown(registry: CollectorRegistry) -> None:
     metrics.stream_opened(OUT)
     metrics.stream_closed(OUT)
     metrics.stream_refused(Full.PEER)
-    metrics.show_streams(negotiating=2, waiting=5)
+    metrics.show_negotiating(2)
+    metrics.limit_requests(64, 32, 16)
+    metrics.show_requests(7, 5, 3)
     metrics.message(IN, "/peerwatch/push/1")
     metrics.processed("/peerwatch/push/1", 0.003)
     metrics.queried(0.3)
@@ -107,7 +109,10 @@ def test_what_is_told_is_shown(registry: CollectorRegistry) -> None:
         'libp2p_streams_active{direction="outbound"} 1.0',
         'libp2p_streams_refused_total{reason="peer"} 1.0',
         "libp2p_streams_negotiating 2.0",
-        "libp2p_streams_waiting 5.0",
+        "p2p_requests_held_bytes 7.0",
+        "p2p_requests_waiting 5.0",
+        "p2p_requests_waiting_limit 32.0",
+        "p2p_requests_running 3.0",
         'p2p_messages_total{direction="inbound",protocol="push"} 1.0',
         'p2p_message_processing_seconds_bucket{le="0.005",protocol="push"} 1.0',
         'libp2p_dht_query_duration_seconds_bucket{le="0.5"} 1.0',

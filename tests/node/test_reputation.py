@@ -26,8 +26,8 @@ def test_every_deed_has_a_weight() -> None:
 def test_two_forged_signatures_ban() -> None:
     """The order names who, how long and why."""
     reputation = Reputation(CONFIG)
-    assert reputation.record(Deed.BAD_SIGNATURE, A, IP, 0.0) == []
-    assert reputation.record(Deed.BAD_SIGNATURE, A, IP, 0.0) == [BanOrder(A, 600.0, "bad_signature: score -100")]
+    assert reputation.record(Deed.BAD_SIGNATURE, A, IP, 5.0) == []
+    assert reputation.record(Deed.BAD_SIGNATURE, A, IP, 5.0) == [BanOrder(A, 600.0, "bad_signature: score -100", 5.0)]
     assert reputation.score(B, 0.0) == 0.0
 
 
@@ -86,6 +86,35 @@ def test_many_names_from_one_place_are_limited_as_one() -> None:
     assert reputation.factor("honest", ip_address("198.51.100.1"), 0.0) == 1.0
 
 
+def test_who_has_delivered_answers_for_itself() -> None:
+    """What its neighbours do is not held against it, as long as it has credit of its own."""
+    reputation = Reputation(CONFIG)
+    for _ in range(35):
+        reputation.record(Deed.STRANGER, None, IP, 0.0)
+    assert reputation.factor(A, IP, 0.0) < 0.3
+    reputation.record(Deed.DELIVERED, A, IP, 0.0)
+    assert reputation.factor(A, IP, 0.0) >= 1.0
+    reputation.record(Deed.TIMEOUT, A, IP, 0.0)
+    assert reputation.factor(A, IP, 0.0) < 0.3
+
+
+def test_what_is_forgotten_begins_anew() -> None:
+    """Somebody has lifted the ban."""
+    reputation = Reputation(CONFIG)
+    reputation.record(Deed.BAD_SIGNATURE, A, None, 0.0)
+    reputation.forget(A)
+    assert reputation.record(Deed.BAD_SIGNATURE, A, None, 0.0) == []
+
+
+def test_trouble_is_dated_from_its_beginning() -> None:
+    """From the last time that nothing was held against it."""
+    reputation = Reputation(ReputationConfig(half_life_s=10.0))
+    reputation.record(Deed.STRANGER, None, IP, 0.0)
+    for n in range(60):
+        orders = reputation.record(Deed.STRANGER, None, IP, 1000.0 + n / 10)
+    assert [order.since_s for order in orders] == [1000.0]
+
+
 def test_strangers_are_judged_by_their_place() -> None:
     """A new key costs nothing, so their ids are not kept."""
     reputation = Reputation(CONFIG)
@@ -119,7 +148,7 @@ def test_scores_stay_in_bounds(steps: list[tuple[Deed, float]]) -> None:
         assert reputation.score(A, now_s) <= CONFIG.best
         assert CONFIG.slowest_factor - 1e-9 <= reputation.factor(A, IP, now_s) <= CONFIG.fastest_factor
         assert (A in banned) <= (reputation.score(A, now_s) <= CONFIG.ban_below)
-        assert not orders or WEIGHTS[deed].subnet_points < 0
+        assert not orders or min(WEIGHTS[deed].points, WEIGHTS[deed].subnet_points) < 0
 
 
 def test_memory_is_bounded_and_the_worst_stay() -> None:

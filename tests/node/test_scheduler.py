@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from peerwatch.node.config import NodeLimits
+from peerwatch.node.config import NodeLimits, SocketConfig
 from peerwatch.node.scheduler import FairQueue, Full, Queued, QueueLimits, Refused
 
 WIDE = QueueLimits(max_waiting=100_000, max_waiting_per_peer=50_000, max_running=4, max_running_per_peer=4)
@@ -154,11 +154,12 @@ def test_misuse_is_a_bug() -> None:
 
 
 def test_limits_of_the_presets() -> None:
-    """One peer has half of the slots at most, and there is always one."""
-    agent = QueueLimits.inbound(NodeLimits.agent())
-    assert (agent.max_running, agent.max_running_per_peer, agent.max_waiting_per_peer) == (256, 128, 128)
-    assert QueueLimits.inbound(NodeLimits.hub()).max_running_per_peer == 128
-    assert QueueLimits.inbound(NodeLimits(process_streams_in=1)).max_running_per_peer == 1
+    """Less than the window to the main process, a twelfth of it for one peer, and there is always one."""
+    agent = QueueLimits.requests(NodeLimits.agent(), SocketConfig())
+    assert (agent.max_running, agent.max_running_per_peer) == (48, 4)
+    assert (agent.max_waiting, agent.max_waiting_per_peer) == (1024, 128)
+    tiny = QueueLimits.requests(NodeLimits.agent(), SocketConfig(window_requests=1))
+    assert (tiny.max_running, tiny.max_running_per_peer) == (1, 1)
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -9,6 +9,7 @@ import anyio
 from peerwatch.agent.ship import Link
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
+from peerwatch.cli.ban_book import BanBook
 from peerwatch.cli.hub_peers import hub_peers, peer_of, relay_peers
 from peerwatch.cli.known_hub import KnownHub, load_known_hub
 from peerwatch.cli.mesh_probes import MeshProbes
@@ -116,7 +117,8 @@ def _node(settings: Settings, folder: Path, membership: Membership, peers: _Peer
             "by `peerwatch invite --link p2p`, or set p2p.bootstrap_peers here"
         )
     start = node_start(settings, folder, folder / "peer.key", "agent")
-    return NodeProcess(start, lambda: membership.roster, clock, hold=peers.held)
+    bans = BanBook(folder / "kept-bans", settings.name, clock, lambda: membership.roster)
+    return NodeProcess(start, lambda: membership.roster, clock, bans=bans, hold=peers.held)
 
 
 def _only_hub(membership: Membership) -> bytes:

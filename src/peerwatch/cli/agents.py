@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from peerwatch.cli import options
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 from peerwatch.cli.parameters import Option
 
 if TYPE_CHECKING:
@@ -15,18 +15,13 @@ if TYPE_CHECKING:
 
 
 def agents(
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
+    hub: AskedHub,
     everybody: Annotated[bool, Option("--all", help="List those that were revoked, too.")] = False,
     json: options.Json = False,
 ) -> None:
     """List the members: up or not, since when, the age of the newest sample, batches still to come."""
-    settings = options.settings_from(config, data=data)
-    with HubClient(url, settings.folder, token, ca) as hub:
-        rows = hub.get("/api/v1/agents", revoked="1" if everybody else "")["data"]
+    with hub.open() as client:
+        rows = client.get("/api/v1/agents", revoked="1" if everybody else "")["data"]
     if json:
         print(jsonlib.dumps(rows))
         return

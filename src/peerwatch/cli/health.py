@@ -5,21 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from peerwatch.cli import options
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 
 
 def health(
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
+    hub: AskedHub,
     json: options.Json = False,
 ) -> None:
     """Print what /health/ready says; exit with 0 when it is ready and 1 when it is not."""
-    settings = options.settings_from(config, data=data)
-    with HubClient(url, settings.folder, token, ca) as hub:
-        status, text = hub.status("/health/ready")
+    with hub.open() as client:
+        status, text = client.status("/health/ready")
     print(text.strip() if json else _sentence(text))
     raise SystemExit(0 if status == 200 else 1)
 

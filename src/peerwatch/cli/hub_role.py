@@ -13,11 +13,15 @@ from anyio.abc import TaskStatus
 
 import peerwatch
 from peerwatch.cli.announcement import Announcement
+from peerwatch.cli.ban_book import BanBook
+from peerwatch.cli.ban_routes import BanRoutes
+from peerwatch.cli.ban_sync import BanSync
 from peerwatch.cli.fleet_door import FleetDoor
 from peerwatch.cli.hub_app import HubApp, HubParts, Readiness
 from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.hub_peers import hub_peers, relay_peers
 from peerwatch.cli.hub_status import HubStatus
+from peerwatch.cli.member_deeds import delivered
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.cli.roster_sync import RosterSync, learn_at_start
@@ -31,7 +35,7 @@ from peerwatch.fleet.introducer import Introducer
 from peerwatch.fleet.roster import AGENT, HUB
 from peerwatch.model import Clock, Matrix, SystemClock
 from peerwatch.node.interfaces import own_addresses
-from peerwatch.node.messages import Inbound
+from peerwatch.node.messages import Delivered, Inbound
 from peerwatch.serve.address import Address, parse_address
 from peerwatch.serve.credentials import Credentials, Scope
 from peerwatch.serve.gate import Gate
@@ -84,8 +88,19 @@ class HubRole:
         has_node = bool(settings.p2p.listen)
         self._announcement = Announcement(self.authority, self._invite_addresses(), pin, has_node=has_node)
         self._introducer = Introducer(self.authority, clock)
+        self.bans = BanBook(folder / "fleet" / "bans", settings.name, clock, lambda: self.authority.membership.roster)
+        self.collector.keep_out(self.bans.blocking)
         self._node = self._make_node()
-        self._sync = RosterSync(self.authority, settings.hub.sync_interval_s, clock, registry)
+        ban_sync = BanSync(self.authority, self.bans, clock)
+        self._sync = RosterSync(self.authority, ban_sync, settings.hub.sync_interval_s, clock, registry)
+        self.bans.on_change = self._sync.wake
+        self._ban_routes = BanRoutes(
+            self.bans,
+            ban_sync,
+            lambda: self.authority.membership.roster,
+            self._node,
+            clock,
+        )
         self.authority.on_change = self._on_roster_change
         self._sd = SdRoutes(settings, self.collector, self._query, clock)
         self._maintenance_error = ""
@@ -135,7 +150,7 @@ class HubRole:
             tls_pin=self.tls.pin() if self.tls else b"",
             max_request_bytes=self._settings.collector.limits.max_request_bytes,
             node_metrics=self._node.metrics if self._node is not None else None,
-            routes=[self._write_route, *self._query.routes, *self._sd.routes()],
+            routes=[self._write_route, *self._query.routes, *self._sd.routes(), *self._ban_routes.routes()],
         )
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -184,6 +199,7 @@ class HubRole:
             start,
             lambda: self.authority.membership.roster,
             self._clock,
+            bans=self.bans,
             answer=self.answer_member,
             hold=self._other_hubs,
             on_addresses=self._announcement.node_listens,
@@ -196,18 +212,19 @@ class HubRole:
         hubs = hub_peers(roster, now_ms, first=set_by_hand, me=self.authority.member)
         return {**relay_peers(roster, now_ms, set_by_hand), **hubs}
 
-    async def answer_member(self, inbound: Inbound) -> bytes:
+    async def answer_member(self, inbound: Inbound) -> Delivered:
         """What came over libp2p. The sender is believed no more than over HTTP: its batches are signed."""
         if inbound.protocol == PARTNERS:
-            return await self._introducer.answer(public_key_of(inbound.peer), inbound.address, inbound.body)
+            sender = public_key_of(inbound.peer)
+            return Delivered(body=await self._introducer.answer(sender, inbound.address, inbound.body))
         if inbound.protocol != PUSH:
-            return self._fleet.answer(inbound)
+            return Delivered(body=self._fleet.answer(inbound))
         if self.authority.is_revoked:  # its acks count nowhere: whoever asks must keep what it has
             raise LinkError("this hub was revoked by its fleet")
         result = await self.collector.push(inbound.body)
         if result.wait_s is not None:
             raise QuotaError("the hub is full", result.wait_s)
-        return result.reply
+        return delivered(result, public_key_of(inbound.peer))
 
     async def _collect(self, done: anyio.Event, *, task_status: TaskStatus[None]) -> None:
         await self.collector.run(task_status=task_status)

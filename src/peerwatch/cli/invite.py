@@ -8,7 +8,7 @@ import sys
 from typing import Annotated, Any, Literal
 
 from peerwatch.cli import options
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 from peerwatch.cli.parameters import Option
 from peerwatch.errors import ConfigError
 
@@ -17,6 +17,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 3600.0}
 
 
 def invite(
+    hub: AskedHub,
     name: Annotated[str, Option("--name", help="What the machine will be called. [default: its host name]")] = "",
     roles: Annotated[str, Option("--roles", help="What it becomes: agent, hub, hub,agent, or relay.")] = "agent",
     uses: Annotated[int, Option("--uses", metavar="N", help="How many machines the token lets in.")] = 1,
@@ -35,18 +36,12 @@ def invite(
         str,
         Option("--revoke", metavar="INVITE", help="Make an open invite useless: its name in `invites`, or the token."),
     ] = "",
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
     json: options.Json = False,
 ) -> None:
     """Print a token; on the new machine: peerwatch join TOKEN. It is good once, or as often as --uses says."""
-    settings = options.settings_from(config, data=data)
-    with HubClient(url, settings.folder, token, ca) as hub:
+    with hub.open() as client:
         if revoke:
-            gone = hub.post("/api/v1/admin/revoke", {"who": revoke, "invite": True})
+            gone = client.post("/api/v1/admin/revoke", {"who": revoke, "invite": True})
             print(jsonlib.dumps(gone) if json else f"withdrawn: {gone['name']}; who came by it stays: peerwatch revoke")
             return
         asked = {
@@ -57,7 +52,7 @@ def invite(
             "uses": uses,
             "link": link,
         }
-        answer = hub.post("/api/v1/admin/invites", asked)
+        answer = client.post("/api/v1/admin/invites", asked)
     if json:
         print(jsonlib.dumps(answer))
         return

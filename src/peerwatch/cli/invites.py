@@ -7,21 +7,16 @@ import time
 
 from peerwatch.cli import options
 from peerwatch.cli.agents import age
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 
 
 def invites(
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
+    hub: AskedHub,
     json: options.Json = False,
 ) -> None:
     """List the invites that still let a machine in, what is left of each and how long; tokens are stored nowhere."""
-    settings = options.settings_from(config, data=data)
-    with HubClient(url, settings.folder, token, ca) as hub:
-        rows = hub.get("/api/v1/admin/invites")["data"]
+    with hub.open() as client:
+        rows = client.get("/api/v1/admin/invites")["data"]
     if json:
         print(jsonlib.dumps(rows))
         return

@@ -8,6 +8,7 @@ import anyio
 import anyio.abc
 
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
+from peerwatch.cli.ban_book import BanBook
 from peerwatch.cli.hub_peers import hub_peers
 from peerwatch.cli.known_hub import load_known_hub
 from peerwatch.cli.node_process import NodeProcess, node_start
@@ -17,7 +18,7 @@ from peerwatch.fleet.keys import MemberKeys, load_or_create_keys
 from peerwatch.fleet.membership import Membership
 from peerwatch.model import Clock, SystemClock
 from peerwatch.node.address import parse_address
-from peerwatch.node.messages import Inbound, Status
+from peerwatch.node.messages import Delivered, Inbound, Status
 from peerwatch.serve.address import Address, is_loopback_host
 from peerwatch.serve.listen import free_port
 from peerwatch.settings import Settings
@@ -63,6 +64,7 @@ class LoneNode:
             start,
             lambda: self._follower,
             clock,
+            bans=BanBook(folder / "kept-bans", settings.name, clock, lambda: membership.roster),
             answer=self._answer,
             hold=self._whom_to_hold,
         )
@@ -86,11 +88,11 @@ class LoneNode:
         hubs = hub_peers(roster, self._clock.now_ms(), first=set_by_hand, last=self._by_token)
         return {**self._bootstrap_peers, **hubs}
 
-    async def _answer(self, inbound: Inbound) -> bytes:
+    async def _answer(self, inbound: Inbound) -> Delivered:
         """Who the hubs are, for whoever has this address and no other."""
         if inbound.protocol != MEMBERSHIP:
             raise LinkError(f"nobody answers {inbound.protocol} here: this node stores nothing")
-        return self._membership.welcome(b"")
+        return Delivered(body=self._membership.welcome(b""))
 
     async def _look(self) -> None:
         """Keep what /metrics and /health say no older than a second."""

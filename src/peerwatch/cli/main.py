@@ -24,6 +24,8 @@ COMMANDS = (
     "revoke",
     "root",
     "agents",
+    "peers",
+    "bans",
     "query",
     "health",
     "snapshot",

@@ -17,6 +17,7 @@ import anyio.abc
 import msgspec
 
 from peerwatch import __version__
+from peerwatch.cli.ban_book import BanBook
 from peerwatch.errors import ConfigError, LinkError, PeerwatchError
 from peerwatch.model import Clock
 from peerwatch.node.channel import Channel
@@ -24,9 +25,11 @@ from peerwatch.node.config import SocketConfig
 from peerwatch.node.messages import (
     AskMetrics,
     AskStatus,
+    Banned,
     ClosePeer,
     Deliver,
     Delivered,
+    Done,
     Inbound,
     Message,
     Metrics,
@@ -34,9 +37,12 @@ from peerwatch.node.messages import (
     OpenPeer,
     Probed,
     Reply,
+    SetBans,
     SetPartners,
     Status,
+    from_ban,
     from_view,
+    to_ban,
 )
 from peerwatch.node.roster_view import Members, MemberView, view_of
 from peerwatch.node.socket import SOCKET_NAME, open_channel
@@ -54,8 +60,10 @@ _END_S = 5.0
 _ASK_S = 5.0
 _ALIVE_S = 10.0  # how often it must show that it is not frozen
 
-Answer = Callable[[Inbound], Awaitable[bytes]]
-"""What a member is answered. Raises errors of ours."""
+_BANS_AT_ONCE = 5_000  # 3 MB
+
+Answer = Callable[[Inbound], Awaitable[Delivered]]
+"""What a member is answered, and what it was found to have done. Raises errors of ours."""
 
 
 class Mesh(Protocol):
@@ -81,7 +89,7 @@ class Mesh(Protocol):
         ...
 
 
-async def _nothing_to_answer(inbound: Inbound) -> bytes:
+async def _nothing_to_answer(inbound: Inbound) -> Delivered:
     raise LinkError(f"nobody answers {inbound.protocol} here")
 
 
@@ -90,6 +98,7 @@ class _Told:
     """What one life of the node was told, and has told."""
 
     changes: int = -1
+    bans: int = -1
     hold: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
     addresses: list[str] = field(default_factory=list)
 
@@ -98,7 +107,8 @@ class NodeProcess:
     """One node. `run` keeps it up until cancelled, with growing waits; `deliver` fails while it is down.
 
     `hold` says to which members it stays connected, with their multiaddrs; it is asked whenever the roster has changed.
-    `on_addresses` hears where the node is reached, at its start and when that changes.
+    `on_addresses` hears where the node is reached, at its start and when that changes. `bans` are kept here and obeyed
+    there; without them, as of a node that runs for a moment, it keeps its own.
     """
 
     def __init__(
@@ -107,12 +117,14 @@ class NodeProcess:
         roster: Callable[[], Members],
         clock: Clock,
         *,
+        bans: BanBook | None = None,
         answer: Answer = _nothing_to_answer,
         hold: Callable[[], Mapping[bytes, Sequence[str]]] = dict,
         on_addresses: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         self._start = start
         self._roster = roster
+        self._bans = bans
         self._clock = clock
         self._answer = answer
         self._hold = hold
@@ -154,11 +166,14 @@ class NodeProcess:
             raise LinkError(f"the node answered with {type(reply).__name__}")
         return reply.text
 
-    async def status(self) -> Status:
-        """Where it listens, and who is connected. Raises LinkError while it is down."""
+    async def status(self, *, measure: bool = False) -> Status:
+        """Where it listens, and who is connected. Raises LinkError while it is down.
+
+        `measure`: with round trips of just now, which takes up to 2 s.
+        """
         if self._channel is None:
             raise LinkError("the libp2p node is not up yet")
-        reply = await self._channel.request(AskStatus(), _ASK_S)
+        reply = await self._channel.request(AskStatus(measure=measure), _ASK_S)
         if not isinstance(reply, Status):
             raise LinkError(f"the node answered with {type(reply).__name__}")
         return reply
@@ -166,7 +181,11 @@ class NodeProcess:
     async def answer(self, request: Message) -> Reply:
         """See `channel.Handler`."""
         if isinstance(request, Inbound):
-            return Delivered(body=await self._answer(request))
+            return await self._answer(request)
+        if isinstance(request, Banned):
+            if self._bans is not None:
+                self._bans.take(map(to_ban, request.bans))
+            return Done()
         raise LinkError(f"{type(request).__name__} is not dealt with here")
 
     def hear(self, note: Note) -> None:
@@ -235,8 +254,9 @@ class NodeProcess:
             await anyio.sleep(0.1)
 
     async def _attend(self, channel: Channel, tasks: anyio.abc.TaskGroup) -> None:
-        """Tell it the roster and whom to hold, at first and whenever these change; until the channel ends."""
+        """Tell it bans, roster and whom to hold, at first and whenever these change; until the channel ends."""
         told = _Told()
+        await self._tell_bans(channel, told)  # before anybody is let in
         await self._tell(channel, tasks, told)
         await self._look(channel, told)
         self._channel = channel
@@ -245,6 +265,7 @@ class NodeProcess:
             with anyio.move_on_after(_LOOK_S):
                 await channel.closed.wait()
             if not channel.closed.is_set():
+                await self._tell_bans(channel, told)
                 await self._tell(channel, tasks, told)
                 if self._clock.monotonic_s() - asked_s > _ALIVE_S:  # one that is frozen says nothing by itself
                     await self._look(channel, told)
@@ -279,6 +300,15 @@ class NodeProcess:
             if self.mesh is not None:
                 self.mesh.listens(status.addresses)
 
+    async def _tell_bans(self, channel: Channel, told: _Told) -> None:
+        if self._bans is None or self._bans.changes == told.bans:
+            return
+        changes, bans = self._bans.changes, list(self._bans)
+        for start in range(0, len(bans), _BANS_AT_ONCE):
+            some = bans[start : start + _BANS_AT_ONCE]
+            await channel.request(SetBans(bans=[from_ban(one) for one in some]))
+        told.bans = changes
+
     async def _open(self, channel: Channel, member: bytes, addresses: Sequence[str]) -> None:
         try:
             await channel.request(OpenPeer(peer=peer_id(member), addresses=list(addresses), wait_ms=10_000))
@@ -302,14 +332,18 @@ def node_start(settings: Settings, folder: Path, key_file: Path, preset: Literal
     if find_spec("libp2p") is None:
         raise ConfigError("p2p is set, but libp2p is not installed: pip install 'peerwatch[p2p]', or remove [p2p]")
     p2p, log = settings.p2p, settings.log
+    if p2p.preset != "auto" and preset != "hub":
+        raise ConfigError(f"p2p.preset: {p2p.preset} is for hubs and `peerwatch node --bootstrap`; remove it here")
     start = NodeStart(
         folder=str(folder),
         key_file=str(key_file),
-        preset=preset,
+        preset=preset if p2p.preset == "auto" else "hub-large",
         listen=p2p.listen,
         external=p2p.external,
         bootstrap=p2p.bootstrap or preset == "hub",
         max_connections=p2p.max_connections,
+        allow=p2p.allow,
+        deny=p2p.deny,
         log_level=log.level,
         log_json=log.format == "json" or (log.format == "auto" and not sys.stderr.isatty()),
     )

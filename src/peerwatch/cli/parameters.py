@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import os
 import typing
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from types import NoneType
 
 Command = Callable[..., None]
-"""Its parameters are `Annotated[type, Argument(…)]` and `Annotated[type, Option(…)]`."""
+"""Its parameters are `Annotated[type, Argument(…)]`, `Annotated[type, Option(…)]`, or a dataclass of such options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +38,35 @@ class Option:
 
 def declare(command: Command, parser: argparse.ArgumentParser) -> None:
     """Have `parser` take what `command` takes. Parsing leaves the command, as `command`, beside its values."""
+    groups: list[tuple[str, type]] = []
     hints = typing.get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
+        if dataclasses.is_dataclass(hints[name]):
+            groups.append((name, hints[name]))
+            continue
         kind, note = typing.get_args(hints[name])[:2]
         if isinstance(note, Argument):
             _declare_argument(parser, name, kind, note, parameter.default)
         else:
             _declare_option(parser, name, kind, note, parameter.default)
-    parser.set_defaults(command=command)
+    for _, group in groups:  # after what is the command's own
+        _declare_group(parser, group)
+    parser.set_defaults(command=command, groups=groups)
+
+
+def _declare_group(parser: argparse.ArgumentParser, group: type) -> None:
+    hints = typing.get_type_hints(group, include_extras=True)
+    for name, parameter in inspect.signature(group).parameters.items():
+        kind, note = typing.get_args(hints[name])[:2]
+        _declare_option(parser, name, kind, note, parameter.default)
 
 
 def run(parsed: argparse.Namespace) -> None:
     """Call the command that was parsed with what was given."""
     values = vars(parsed)
     command: Command = values.pop("command")
+    for name, group in values.pop("groups", ()):
+        values[name] = group(**{one: values[one] for one in inspect.signature(group).parameters})
     command(**{name: value for name, value in values.items() if name in inspect.signature(command).parameters})
 
 

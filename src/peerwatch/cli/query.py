@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from peerwatch.cli import options
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 from peerwatch.cli.parameters import Argument, Option
 from peerwatch.errors import ConfigError
 
@@ -19,6 +19,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def query(
+    hub: AskedHub,
     expr: Annotated[str, Argument(help="PromQL, for example 'node_load1'.")],
     range_: Annotated[
         str, Option("--range", metavar="1h", help="So much time up to --at, with a sparkline per series.")
@@ -35,18 +36,12 @@ def query(
     format_: Annotated[
         Format, Option("--format", help="How to print: for people (table, chart) or for programs (json, csv).")
     ] = "table",
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
     json: options.Json = False,
 ) -> None:
     """Ask a hub and print a table; with --range, a sparkline of each series, or a chart of all."""
     wanted = parameters(expr, range_, step, at, time.time_ns() / 1e9)
-    settings = options.settings_from(config, data=data)
-    with HubClient(url, settings.folder, token, ca) as hub:
-        answer = hub.get("/api/v1/query_range" if range_ else "/api/v1/query", **wanted)
+    with hub.open() as client:
+        answer = client.get("/api/v1/query_range" if range_ else "/api/v1/query", **wanted)
     _print(answer, "json" if json else format_)
 
 

@@ -6,23 +6,18 @@ import json as jsonlib
 from typing import Annotated
 
 from peerwatch.cli import options
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 from peerwatch.cli.parameters import Argument
 
 
 def revoke(
+    hub: AskedHub,
     who: Annotated[str, Argument(help="The member's name or peer id.")],
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
     json: options.Json = False,
 ) -> None:
     """Put a member out for good: from now on nothing is taken from it, and its keys never come back."""
-    settings = options.settings_from(config, data=data)
-    with HubClient(url, settings.folder, token, ca) as hub:
-        gone = hub.post("/api/v1/admin/revoke", {"who": who})
+    with hub.open() as client:
+        gone = client.post("/api/v1/admin/revoke", {"who": who})
     if json:
         print(jsonlib.dumps(gone))
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from peerwatch.cli import options
-from peerwatch.cli.hub_client import HubClient
+from peerwatch.cli.asked_hub import AskedHub
 from peerwatch.cli.parameters import Argument, Option
 from peerwatch.errors import ConfigError
 from peerwatch.fleet.membership import Membership
@@ -56,28 +56,20 @@ def import_(
 
 
 def certify(
-    hub: Annotated[str, Argument(help="Name or peer id of a hub that has joined.")],
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
+    hub: AskedHub,
+    called: Annotated[str, Argument(help="Name or peer id of a hub that has joined.")],
 ) -> None:
     """Certify a hub for two years; the hub that is asked must have the root key."""
-    with HubClient(url, options.settings_from(config, data=data).folder, token, ca) as client:
-        done = client.post("/api/v1/admin/root", {"certify": hub})
+    with hub.open() as client:
+        done = client.post("/api/v1/admin/root", {"certify": called})
     print(f"certified {done['name']} ({done['peer_id']}); it hears of that within seconds, or when it starts")
 
 
 def rotate(
-    data: options.Data = None,
-    url: options.Url = "",
-    token: options.Token = "",
-    ca: options.CaFile = "",
-    config: options.Config = None,
+    hub: AskedHub,
 ) -> None:
     """Replace the root key by a new one, which the old one signs for; export it anew afterwards."""
-    with HubClient(url, options.settings_from(config, data=data).folder, token, ca) as client:
+    with hub.open() as client:
         done = client.post("/api/v1/admin/root", {"rotate": True})
     print(f"the root key is {done['root']} now; older exports are worthless: peerwatch root export FILE")
 

@@ -1,4 +1,4 @@
-"""RosterSync: keeps a hub's roster equal to that of every other hub, over HTTPS."""
+"""RosterSync: keeps a hub's roster and bans equal to those of every other hub, over HTTPS."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from peerwatch.cli.ban_sync import BanSync
 from peerwatch.cli.known_hub import load_known_hub
 from peerwatch.errors import ConfigError, DecodeError, LinkError, PeerError, PeerwatchError, StoreError
 from peerwatch.fleet.authority import Authority
@@ -46,8 +47,11 @@ class RosterSync:
     A hub that cannot be reached is logged when that begins and when it ends, and asked again at the next interval.
     """
 
-    def __init__(self, authority: Authority, interval_s: float, clock: Clock, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, authority: Authority, bans: BanSync, interval_s: float, clock: Clock, registry: CollectorRegistry
+    ) -> None:
         self._authority = authority
+        self._bans = bans
         self._exchange = Exchange(authority, clock)
         self._interval_s = interval_s
         self._others: dict[bytes, _Other] = {}
@@ -97,7 +101,9 @@ class RosterSync:
         other = self._others.setdefault(entry.member, _Other())
         async with limiter:
             try:
-                await self._talk(await self._linked(other, entry), entry.member)
+                link = await self._linked(other, entry)
+                await self._talk(link, entry.member)
+                await self._bans.talk(link.share_bans, entry.member)
             except (LinkError, PeerError, ConfigError, StoreError) as error:
                 await other.drop()
                 self._failed(other, entry, error)

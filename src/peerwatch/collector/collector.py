@@ -47,11 +47,14 @@ class PushResult:
     """The reply to a push. `wait_s` is set where nothing was taken because the hub is full: HTTP 429.
 
     `closes`: it came from somebody who is no member, or no longer; the connection should end with the reply.
+    `refused` says for which reasons envelopes were not taken, `repeated` by whom those were sent that came again.
     """
 
     reply: bytes
     wait_s: float | None = None
     closes: bool = False
+    refused: frozenset[RefusalReason] = frozenset()
+    repeated: frozenset[bytes] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +123,10 @@ class Collector:
     def close(self) -> None:
         """Take nothing more; `run` ends when everything accepted is durable."""
         self._committer.close()
+
+    def keep_out(self, blocking: Callable[[bytes], str]) -> None:
+        """Refuse the batches of whom this names a reason for, on every road; they stay with their sender."""
+        self._ingest.blocking = blocking
 
     @property
     def committer(self) -> Committer:
@@ -270,7 +277,7 @@ class Collector:
             return
         for ticket in push.tickets.values():
             self._report(ticket, push.draft)
-        push.answer(_result(push.draft))
+        push.answer(_result(push))
 
     def _refuse(self, refusal: Refusal, draft: ReplyDraft) -> None:
         reason = refusal.reason.name.lower()
@@ -345,11 +352,18 @@ class Collector:
             await anyio.sleep(min(_PRESENCE_GAP_S, self._config.presence_interval_ms / 1000))
 
 
-def _result(draft: ReplyDraft) -> PushResult:
+def _result(push: _Push) -> PushResult:
+    draft = push.draft
     full = [one.wait_s for one in draft.refusals if one.reason is RefusalReason.QUOTA]
     nothing_taken = not draft.acks and not draft.need_schemas and len(full) == len(draft.refusals)
     closes = any(one.reason is RefusalReason.NOT_A_MEMBER for one in draft.refusals)
-    return PushResult(draft.encode(), max(full) if full and nothing_taken else None, closes)
+    return PushResult(
+        draft.encode(),
+        max(full) if full and nothing_taken else None,
+        closes,
+        frozenset([one.reason for one in draft.refusals]),
+        frozenset([header.sender for header in push.repeated.values()]),
+    )
 
 
 def statuses_as_rows(statuses: Sequence[AgentStatus]) -> list[dict[str, object]]:

@@ -30,6 +30,7 @@ from peerwatch.wire.schema import Schema
 _FUTURE_WAIT_S = 30.0
 _LIMIT_WAIT_S = 60.0
 _CLONE_WAIT_S = 300.0
+_BANNED_WAIT_S = 60.0
 
 
 class SchemaSource(Protocol):
@@ -148,6 +149,8 @@ class Ingest:
         self._members = members
         self._compressor = compressor
         self._clock = clock
+        self.blocking: Callable[[bytes], str] = lambda sender: ""
+        """Why a member's batches are not taken for now; empty when they are."""
 
     def decide(self, raw: bytes, schemas: SchemaSource) -> Decision:
         """What to do with an envelope that came with these schemas. Never raises for what a peer sent."""
@@ -190,6 +193,8 @@ class Ingest:
     def _member(self, sender: bytes) -> MemberState:
         member = self._members.get(sender)
         if member is not None:
+            if banned := self.blocking(sender):
+                raise _RefusedError(RefusalReason.QUOTA, banned, _BANNED_WAIT_S)
             return member
         if self._members.is_revoked(sender):
             message = f"{peer_id(sender)} was revoked: this fleet takes nothing from it any more"

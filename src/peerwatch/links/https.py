@@ -85,6 +85,10 @@ class HttpsLink:
         """Another hub's answer to a question about the roster."""
         return await self._call("POST", "/api/v1/roster", question)
 
+    async def share_bans(self, said: bytes) -> bytes:
+        """Another hub's answer to what we say of whom we ban."""
+        return await self._call("POST", "/api/v1/bans", said)
+
     async def membership(self) -> bytes:
         """The hub's signed word on who the hubs are."""
         return await self._call("GET", "/api/v1/membership", b"")

@@ -28,12 +28,16 @@ class TokenBucket:
         A demand above the capacity is granted from a full bucket, so that it is slowed down and not refused for ever;
         what is missing is owed, so that many such demands are not cheaper than as many small ones.
         """
+        wait_s = self.lacks(tokens, now_s)
+        if not wait_s:
+            self._tokens -= tokens
+        return wait_s
+
+    def lacks(self, tokens: float, now_s: float) -> float:
+        """What `take` would answer; nothing is taken."""
         self._refill(now_s)
         missing = min(tokens, self._capacity) - self._tokens
-        if missing > _ROUNDING:
-            return missing / self._rate_per_s
-        self._tokens -= tokens
-        return 0.0
+        return missing / self._rate_per_s if missing > _ROUNDING else 0.0
 
     def tune(self, capacity: float, rate_per_s: float, now_s: float) -> None:
         """Change the size. What was earned so far was earned at the old rate; a change never adds a token."""

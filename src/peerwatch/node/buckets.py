@@ -30,11 +30,17 @@ class Buckets:
 
     def take(self, peer: str, tokens: float, factor: float, now_s: float) -> float:
         """0.0 when granted, else how long to wait. `factor` scales the peer's capacity and rate: its reputation's."""
+        return self._tuned(peer, factor, now_s).take(tokens, now_s)
+
+    def lacks(self, peer: str, tokens: float, factor: float, now_s: float) -> float:
+        """What `take` would answer; nothing is taken."""
+        return self._tuned(peer, factor, now_s).lacks(tokens, now_s)
+
+    def _tuned(self, peer: str, factor: float, now_s: float) -> TokenBucket:
         bucket = self._bucket(peer, now_s)
-        if bucket is self._crowd:
-            return bucket.take(tokens, now_s)
-        bucket.tune(self._capacity * factor, self._rate_per_s * factor, now_s)
-        return bucket.take(tokens, now_s)
+        if bucket is not self._crowd:
+            bucket.tune(self._capacity * factor, self._rate_per_s * factor, now_s)
+        return bucket
 
     def _bucket(self, peer: str, now_s: float) -> TokenBucket:
         known = self._buckets.get(peer)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 import msgspec
 
 from peerwatch.errors import DecodeError, LinkError, PeerwatchError, QuotaError
+from peerwatch.node.conduct import Conduct
+from peerwatch.node.config import SocketConfig
 from peerwatch.node.connection import Stream
 from peerwatch.node.failures import checked_reply, to_failed
-from peerwatch.node.frames import FrameReader, pack_frame
+from peerwatch.node.frames import FrameReader, FrameSizeError, pack_frame
 from peerwatch.node.gater import Direction
+from peerwatch.node.held import Held, Share
 from peerwatch.node.host import Host
 from peerwatch.node.messages import Delivered, Failed, encode_message
 from peerwatch.node.metrics import NodeMetrics
+from peerwatch.node.reputation import Deed
+from peerwatch.node.scheduler import QueueLimits
+from peerwatch.node.turns import Turns
+from peerwatch.wire.identity import peer_id
 from peerwatch.wire.protocols import ENROL, MEMBERSHIP, PARTNERS, PUSH, ROSTER
 
 _READ_BYTES = 1 << 16
 _MOST_STREAMS = 4  # of one member and protocol, kept or served: an agent has two lanes
 _MAX_HELD_BYTES = 64 << 20  # a quarter of what an agent's node may take; 30,000 requests of the usual size
+_SHARES = 3  # of all that is held one member has a third at most: two of the largest requests
+_MOST_DELAY_S = 10.0  # that a request waits for its member's buckets; who must wait longer is told to come again
 _MAX_REQUEST_BYTES = {
     PUSH: 9 << 20,  # as the collector's HTTP door takes it: 8 MB and its frame
     MEMBERSHIP: 16,
@@ -32,6 +41,11 @@ _MAX_REQUEST_BYTES = {
 _MAX_ANSWER_BYTES = 4 << 20
 _REQUEST_S = 30.0
 """From a request's first byte to its last."""
+
+
+class _SlowError(LinkError):
+    """The rest of a request did not come in time."""
+
 
 _answers = msgspec.msgpack.Decoder(Delivered | Failed)
 Serve = Callable[[bytes, str, bytes], Awaitable[bytes]]
@@ -45,13 +59,19 @@ class Carrier:
     host bounds. `serve` answers those of others; its errors travel as words, ours that are bugs end the stream.
 
     Of one member at most four streams of a protocol are served at a time; requests of all together hold at most
-    `held_bytes`. Past either the stream is reset, and whoever asked tries again.
+    `held_bytes`, those of one member a third of it: see `Held`. Past either the stream is reset, and whoever asked
+    tries again. A whole request waits for its member's buckets, for 10 s at most, and then for its turn.
     """
 
-    def __init__(self, host: Host, serve: Serve, metrics: NodeMetrics, held_bytes: int = _MAX_HELD_BYTES) -> None:
+    def __init__(
+        self, host: Host, serve: Serve, metrics: NodeMetrics, conduct: Conduct, held_bytes: int = _MAX_HELD_BYTES
+    ) -> None:
         self._host = host
         self._served: Counter[tuple[bytes, str]] = Counter()
-        self._held = _Held(held_bytes)
+        self.held = Held(held_bytes, held_bytes // _SHARES)
+        self._conduct = conduct
+        waiting = QueueLimits.requests(host.limits, SocketConfig())
+        self.turns = Turns(waiting, metrics.stream_refused)
         self._metrics = metrics
         self._serve = serve
         self._idle: defaultdict[tuple[bytes, str], list[Stream]] = defaultdict(list)
@@ -120,53 +140,55 @@ class Carrier:
     async def _answer_one(self, stream: Stream) -> bool:
         """Serve one request; False when the other side ended instead."""
         reader = FrameReader(_MAX_REQUEST_BYTES[stream.protocol])
-        with self._held.share() as share:
-            request = await _next_frame(stream, reader, share.add)
+        with self.held.share(stream.member) as share:
+            with share.scope:
+                request = await self._read(stream, reader, share)
+                denied = await self._paced(stream.member, len(request)) if request is not None else None
+            if share.lost:
+                self._conduct.did(Deed.TIMEOUT, stream.member)
+                raise LinkError(f"{stream.protocol}: gave up its place to others after {share.age_s():.1f} s")
             if request is None:
                 return False
-            if reader.in_frame:
-                raise DecodeError(f"{stream.protocol}: a second request before the answer to the first")
-            answer: Delivered | Failed
-            began_s = anyio.current_time()
+            share.settle()
             self._metrics.message(Direction.IN, stream.protocol)
-            try:
-                answer = Delivered(body=await self._serve(stream.member, stream.protocol, request))
-            except PeerwatchError as error:
-                answer = to_failed(error)
-            self._metrics.processed(stream.protocol, anyio.current_time() - began_s)
+            answer = to_failed(denied) if denied else await self._answered(stream, request)
             await stream.write(pack_frame(encode_message(answer), _MAX_ANSWER_BYTES))
         return True
 
-
-class _Held:
-    """Bytes of requests that are in memory. Mutable; owned by one carrier."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.bytes = 0
-        self.limit_bytes = limit_bytes
-
-    @contextmanager
-    def share(self) -> Iterator[_Share]:
-        """What one request takes of it, given back at the end."""
-        share = _Share(self)
+    async def _read(self, stream: Stream, reader: FrameReader, share: Share) -> bytes | None:
+        """The next request. What is none is held against the member, as far as it proves something."""
         try:
-            yield share
+            request = await _next_frame(stream, reader, share.add)
+            if reader.in_frame:
+                raise DecodeError(f"{stream.protocol}: a second request before the answer to the first")
+        except DecodeError as error:
+            self._conduct.did(Deed.OVERSIZE if isinstance(error, FrameSizeError) else Deed.MALFORMED, stream.member)
+            raise
+        except _SlowError:
+            self._conduct.did(Deed.TIMEOUT, stream.member)
+            raise
+        return request
+
+    async def _paced(self, member: bytes, size_bytes: int) -> QuotaError | None:
+        """Wait until the member's buckets grant the request; how long to stay away where that is too long."""
+        with anyio.move_on_after(_MOST_DELAY_S):
+            # No event tells when this is due: others of the same member may be served before it.
+            while (wait_s := self._conduct.charge(member, size_bytes)) and wait_s <= _MOST_DELAY_S:  # noqa: ASYNC110
+                await anyio.sleep(wait_s)
+        if not wait_s:
+            return None
+        self._conduct.attempted(member)
+        return QuotaError(f"{peer_id(member)} sends more than its rate allows", wait_s)
+
+    async def _answered(self, stream: Stream, request: bytes) -> Delivered | Failed:
+        began_s = anyio.current_time()
+        try:
+            async with self.turns.turn(peer_id(stream.member)):
+                return Delivered(body=await self._serve(stream.member, stream.protocol, request))
+        except PeerwatchError as error:
+            return to_failed(error)
         finally:
-            self.bytes -= share.bytes
-
-
-class _Share:
-    def __init__(self, held: _Held) -> None:
-        self.bytes = 0
-        self._held = held
-
-    def add(self, size_bytes: int) -> None:
-        """So many more. Raises QuotaError past the limit."""
-        held = self._held
-        if held.bytes + size_bytes > held.limit_bytes:
-            raise QuotaError(f"requests of {held.bytes + size_bytes} bytes in memory, limit {held.limit_bytes}", 1.0)
-        held.bytes += size_bytes
-        self.bytes += size_bytes
+            self._metrics.processed(stream.protocol, anyio.current_time() - began_s)
 
 
 def _uncounted(size_bytes: int) -> None:
@@ -199,7 +221,7 @@ async def _next_frame(stream: Stream, reader: FrameReader, count: Callable[[int]
                     return frames[0]
                 data = await stream.read(_READ_BYTES)
     except TimeoutError as error:
-        raise LinkError(f"{stream.protocol}: the rest of a frame did not come within {_REQUEST_S:g} s") from error
+        raise _SlowError(f"{stream.protocol}: the rest of a frame did not come within {_REQUEST_S:g} s") from error
     if reader.in_frame:
         raise LinkError(f"{stream.protocol}: ended within a frame")
     return None

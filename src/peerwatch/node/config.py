@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from math import inf, isfinite
 
 from peerwatch.errors import ConfigError, DecodeError
 from peerwatch.node.address import parse_address, parse_subject
@@ -200,6 +200,16 @@ class RateConfig:
     """What the collector allows a sender on average; more would only be refused there."""
     burst_bytes: float = 16.0 * _MIB
     """Two of the largest envelopes."""
+    attempts_per_s: float = 20.0
+    """Streams that a member opens, and requests of it that were refused: what is above is a flood. An agent keeps its
+    streams, and waits as it is told."""
+    burst_attempts: float = 200.0
+    """What a member with a new connection and a bad link may need in a minute, many times over."""
+    failures_per_s: float = 5.0
+    """Handshakes from one /24 or /64 that come to nothing; past these its calls are refused before a handshake. Those
+    that succeed are not counted, so a site of a thousand agents may come back at once."""
+    burst_failures: float = 100.0
+    """Half a second of what strangers can make a core do."""
     max_peers: int = 16_384
     """Buckets kept: twice the connections of the largest preset, 200 bytes each."""
 
@@ -226,16 +236,28 @@ class ReputationConfig:
     """Of capacity and rate, at the best score."""
     ban_s: float = 600.0
     """One half-life: whoever comes back and goes on is banned again at the next misdeed or two."""
+    ban_growth: float = 4.0
+    """Each ban of a peer within a day of the one before lasts so many times longer: 10 min, 40 min, 2 h 40 min."""
+    most_ban_s: float = 86_400.0
+    """Longer than a day only a person bans."""
     subnet_tolerance: float = 4.0
     """A /24 or /64 is judged this many times more mildly than a peer: honest ones share it with the offender."""
     subnet_ban_s: float = 60.0
     """Short for the same reason."""
+    probation_s: float = 20.0
+    """A place is banned only after so long a trouble in which no member came from there: when a node starts anew, a
+    site's agents all call at once, and within this time one of them gets in."""
     max_subjects: int = 32_768
     """Peers and subnets remembered, 150 bytes each."""
 
     def __post_init__(self) -> None:
         for name in ("half_life_s", "slowest_factor", "ban_s", "subnet_tolerance", "subnet_ban_s", "max_subjects"):
             _positive(f"node.reputation.{name}", getattr(self, name))
+        if not (self.ban_growth >= 1.0 and self.ban_s <= self.most_ban_s < inf and self.probation_s >= 0.0):
+            raise ConfigError(
+                f"node.reputation: ban_growth {self.ban_growth} must be at least 1, most_ban_s {self.most_ban_s} at "
+                f"least ban_s ({self.ban_s}), probation_s {self.probation_s} at least 0"
+            )
         if not self.ban_below < self.slow_below < 0.0 <= self.best:
             raise ConfigError(
                 f"node.reputation: ban_below {self.ban_below}, slow_below {self.slow_below}, best {self.best}: "

@@ -40,6 +40,8 @@ class Connection:
     opened_s: float
     streams_in: int
     streams_out: int
+    rtt_s: float = 0.0
+    """The last round trip that was measured; 0: none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True)
 class StreamRefused:
-    """A stream of the other side's was reset: over a limit, or no protocol was agreed."""
+    """A stream of the other side's was reset: over a limit, or no protocol was agreed. `reason`: one of `REFUSALS`."""
 
     member: bytes
     reason: str
@@ -110,10 +112,10 @@ REASONS = ("remote", "closed", "replaced", "duplicate", "health", "frozen", "abu
 at once; the health check of an idle one failed; a watched peer did not answer; it broke the muxer's rules; it took
 nothing of what we wrote; the node stops."""
 
-REFUSALS = ("limit", "queue", "timeout", "unreachable", "handshake", "gate_failed", "address", "identity")
+REFUSALS = ("limit", "queue", "timeout", "unreachable", "handshake", "malformed", "gate_failed", "address", "identity")
 """Why connections do not come to be, besides what the gate says: no room; the queue of handshakes is full; it took too
-long; nobody answers there; it spoke nonsense or ended the handshake; the gate raised; the address is none; it has no
-Ed25519 key, or is this node itself."""
+long; nobody answers there; it ended the handshake, or spoke nonsense in it; it spoke nonsense on a stream; the gate
+raised; the address is none; it has no Ed25519 key, or is this node itself."""
 
 
 class Stream(Protocol):

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from peerwatch.errors import DecodeError
 
+
+class FrameSizeError(DecodeError):
+    """A frame is said to be larger than was announced."""
+
+
 HEAD_BYTES = 4
 
 
@@ -50,5 +55,5 @@ class FrameReader:
         if not 0 < length <= self._max_frame_bytes:
             self._buffer.clear()
             self._broken = f"frame of {length} bytes, limit 1 to {self._max_frame_bytes}"
-            raise DecodeError(self._broken)
+            raise FrameSizeError(self._broken) if length else DecodeError(self._broken)
         return length

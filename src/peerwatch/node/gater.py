@@ -37,7 +37,7 @@ class Reason(StrEnum):
     """There is an allow list and it is not on it."""
     NOT_A_MEMBER = "not_a_member"
     CROWDED = "crowded"
-    """Too many handshakes from its neighbourhood."""
+    """Too many handshakes from its neighbourhood, or too many of these have failed."""
     GATE_FAILED = "gate_failed"
     """Judging it raised: a bug of ours, and no reason to let anybody in."""
 

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from typing import Any
 
 import anyio
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.io.exceptions import ConnectionClosedError, IOException
+from libp2p.exceptions import BaseLibp2pError, ParseError
+from libp2p.io.exceptions import ConnectionClosedError, IOException, MessageTooLarge
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.connection.raw_connection import RawConnection
@@ -70,6 +70,18 @@ async def _read_name(self: Any) -> str:
         return raw[:-1].decode()
     except (BaseLibp2pError, ValueError) as error:
         raise MultiselectCommunicatorError(f"not a word of multistream-select: {error!r}") from error
+
+
+def is_junk(error: BaseException) -> bool:
+    """Whether a negotiation failed for what the other side said, not for its end or its silence."""
+    if "protocol ID mismatch" in str(error):
+        return True
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (ParseError, MessageTooLarge, ValueError)):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 class Wire(RawConnection):  # type: ignore[misc]

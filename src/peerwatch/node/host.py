@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +45,7 @@ _log = get_logger("node")
 
 PING = "/ipfs/ping/1.0.0"
 PING_BYTES = 32
+_MEASURE_S = 2.0
 _PUSH = "/ipfs/id/push/1.0.0"
 
 Handler = Callable[[Stream], Awaitable[None]]
@@ -228,9 +229,20 @@ class Host:
                     if len(conn.muxed_conn.streams) > len(conn.streams):
                         checks.start_soon(conn.sweep)
 
+    async def measure(self, within_s: float = _MEASURE_S) -> None:
+        """Ping every connection; `connections` has the round trips then. Who does not answer is left to the timers."""
+
+        async def ping(conn: GuardedConn) -> None:
+            with suppress(Exception):  # too slow, or closed meanwhile: it keeps its last value
+                conn.seat.rtt_s = await conn.muxed_conn.ping(within_s)
+
+        async with anyio.create_task_group() as pings:
+            for conn in self._open_connections():
+                pings.start_soon(ping, conn)
+
     async def _check(self, conn: GuardedConn, within_s: float, reason: str) -> bool:
         try:
-            await conn.muxed_conn.ping(within_s)
+            conn.seat.rtt_s = await conn.muxed_conn.ping(within_s)
         except Exception as error:  # too slow, or closed meanwhile: it must go in any case
             _log.info("peer does not answer", peer=str(conn.muxed_conn.peer_id), error=repr(error))
             await conn.abort(reason)

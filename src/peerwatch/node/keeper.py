@@ -194,6 +194,8 @@ def reason_of(error: BaseException) -> str:
     """One word for a refusal."""
     if isinstance(error, DeniedError):
         return error.reason
+    if isinstance(error, DecodeError):
+        return "malformed"
     if isinstance(error, QuotaError):
         return "limit" if error.wait_s is None else "queue"
     if isinstance(error, LinkError):

@@ -46,10 +46,22 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
     """A reply that says nothing more."""
 
 
+class DeedCount(msgspec.Struct, frozen=True, array_like=True):
+    """A deed, by the value of `reputation.Deed`, and how often."""
+
+    deed: _Word
+    times: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+
+
 class Delivered(Message, frozen=True, kw_only=True, tag="delivered"):
-    """What the receiver answered: a PushReply with signed acks, a membership."""
+    """What the receiver answered: a PushReply with signed acks, a membership.
+
+    `deeds`: what the main process found the sender to have done, as `reputation.Deed` calls it, and how often. They are
+    for the node, and do not go out with the answer.
+    """
 
     body: bytes
+    deeds: Annotated[list[DeedCount], msgspec.Meta(max_length=16)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Failure(Enum):
@@ -160,7 +172,9 @@ class Publish(Message, frozen=True, kw_only=True, tag="publish"):
 
 
 class AskStatus(Message, frozen=True, kw_only=True, tag="ask_status"):
-    """How are you, and whom do you know: answered by Status."""
+    """How are you, and whom do you know: answered by Status. `measure`: with round trips of just now."""
+
+    measure: bool = False
 
 
 class PeerRecord(msgspec.Struct, frozen=True, array_like=True):

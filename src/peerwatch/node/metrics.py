@@ -81,9 +81,11 @@ class NodeMetrics:
         self._limit("libp2p_streams", limits.max_streams)
         self._negotiating = self._gauge("libp2p_streams_negotiating", "Inbound streams without a protocol yet.")
         self._limit("libp2p_streams_negotiating", limits.max_negotiating)
-        self._waiting = self._gauge("libp2p_streams_waiting", "Streams that wait for their turn.")
+        self._held = self._gauge("p2p_requests_held_bytes", "Memory that requests of members take.")
+        self._waiting = self._gauge("p2p_requests_waiting", "Requests that wait for their turn.")
+        self._running = self._gauge("p2p_requests_running", "Requests that are being answered.")
         self._refused = self._counter(
-            "libp2p_streams_refused_total", "Streams for which there was no room to wait.", ["reason"]
+            "libp2p_streams_refused_total", "Streams and requests for which there was no room.", ["reason"]
         )
         for direction in Direction:
             self._streams.labels(direction.value)
@@ -175,10 +177,21 @@ class NodeMetrics:
         """The host reset it before it began. `reason` is one of few words."""
         self._refused.labels(reason).inc()
 
-    def show_streams(self, negotiating: int, waiting: int) -> None:
-        """So many have no protocol yet, so many wait for their turn."""
-        self._negotiating.set(negotiating)
+    def show_negotiating(self, streams: int) -> None:
+        """So many have no protocol yet."""
+        self._negotiating.set(streams)
+
+    def limit_requests(self, held_bytes: int, waiting: int, running: int) -> None:
+        """The limits of `show_requests`; once."""
+        self._limit("p2p_requests_held_bytes", held_bytes)
+        self._limit("p2p_requests_waiting", waiting)
+        self._limit("p2p_requests_running", running)
+
+    def show_requests(self, held_bytes: int, waiting: int, running: int) -> None:
+        """What members' requests take now."""
+        self._held.set(held_bytes)
         self._waiting.set(waiting)
+        self._running.set(running)
 
     def message(self, direction: Direction, protocol: str) -> None:
         """One message of a protocol; protocols that are not ours count as "other"."""

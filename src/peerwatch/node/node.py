@@ -8,13 +8,15 @@ from pathlib import Path
 import anyio
 
 from peerwatch import __version__
-from peerwatch.errors import LinkError
+from peerwatch.errors import DecodeError, LinkError, QuotaError
 from peerwatch.fleet.roster import HUB, INVITE, RELAY
 from peerwatch.model import Clock
 from peerwatch.node.address import parse_address
-from peerwatch.node.ban_file import load_bans, save_bans
-from peerwatch.node.bans import Bans
+from peerwatch.node.ban_file import load_bans
+from peerwatch.node.ban_keeper import BanKeeper
+from peerwatch.node.bans import Ban, Bans
 from peerwatch.node.carrier import Carrier
+from peerwatch.node.conduct import Conduct
 from peerwatch.node.config import NodeConfig
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Event
 from peerwatch.node.gate import NodeGate
@@ -26,6 +28,7 @@ from peerwatch.node.messages import (
     AskMetrics,
     AskStatus,
     ClosePeer,
+    DeedCount,
     Deliver,
     Delivered,
     Done,
@@ -48,13 +51,16 @@ from peerwatch.node.messages import (
     to_view,
 )
 from peerwatch.node.prober import Prober
+from peerwatch.node.reputation import Deed
 from peerwatch.node.reservations import Reservations
 from peerwatch.node.socket import SOCKET_NAME, NodeServer
 from peerwatch.node.tally import Tally
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id, public_key_of
+from peerwatch.wire.protocols import PUSH
 
 _log = get_logger("node")
+_DEEDS = {one.value: one for one in Deed}
 
 
 class Node:
@@ -65,9 +71,8 @@ class Node:
 
     def __init__(self, key: PrivateKey, config: NodeConfig, folder: Path, clock: Clock) -> None:
         self._clock = clock
-        self._ban_file = folder / "bans"
         self._bans = Bans(config.max_bans)
-        self._bans.merge(load_bans(self._ban_file), clock.now_ms())
+        self._bans.merge(load_bans(folder / "bans"), clock.now_ms())
         self._gate = NodeGate(config, self._bans, clock)
         self._server = NodeServer(folder / SOCKET_NAME, self, config.socket, f"peerwatch {__version__}")
         self._host = Host(
@@ -81,8 +86,13 @@ class Node:
         )
         self._reservations = Reservations(self._host, self._relays)
         self._is_reached = bool(config.external)
+        self._keeper = BanKeeper(self._bans, folder / "bans", clock, self._server, self._cut_off)
         self._tally = Tally(config, self._bans, self._host.usage, clock.now_ms)
-        self._carrier = Carrier(self._host, self._serve, self._tally.metrics)
+        count = self._tally.metrics.deed
+        self._conduct = Conduct(config, self._bans, clock, self._host.peer_id, self._is_hub, self._on_ban, count)
+        self._gate.is_crowded = self._conduct.is_crowded
+        self._carrier = Carrier(self._host, self._serve, self._tally.metrics, self._conduct)
+        self._tally.watch(self._carrier.held, self._carrier.turns)
         self._prober = Prober(self._host, self._tell_probe, self._tally.metrics, clock, random.Random())
         self._answer_s = config.socket.answer_s
         self._mesh: MeshMember | None = None
@@ -103,6 +113,7 @@ class Node:
             if not self._is_reached:  # whoever says where others dial it needs no relay
                 tasks.start_soon(self._reservations.run)
             tasks.start_soon(self._prober.run)
+            tasks.start_soon(self._keeper.run)
             _log.info("node ready", addresses=" ".join(self._host.addresses))
             await stop.wait()
             if self._mesh is not None:
@@ -132,6 +143,8 @@ class Node:
             case Publish() if self._mesh is not None:
                 await self._mesh.publish(request.body)
             case AskStatus():
+                if request.measure:
+                    await self._host.measure()
                 return self._status()
             case AskMetrics():
                 if self._mesh is not None:
@@ -161,10 +174,21 @@ class Node:
             _log.info("roster", version=view.version, before=before.version, members=len(view.members))
 
     async def _set_bans(self, request: SetBans) -> None:
-        now_ms = self._clock.now_ms()
-        if not self._bans.merge(map(to_ban, request.bans), now_ms):
-            return
-        await anyio.to_thread.run_sync(save_bans, self._ban_file, list(self._bans))
+        for ban in self._bans.merge(map(to_ban, request.bans), self._clock.now_ms()):
+            if ban.lifted:
+                self._conduct.forget(ban.subject)
+                self._tally.metrics.show_bans(len(self._bans.active(self._clock.now_ms())))
+        await self._keeper.settle()
+
+    def _is_hub(self, peer: str) -> bool:
+        return self._gate.roster.has_role(peer, HUB, self._clock.now_ms())
+
+    def _on_ban(self, ban: Ban) -> None:
+        active = len(self._bans.active(self._clock.now_ms()))
+        self._tally.metrics.banned(permanent=ban.permanent, active=active)
+        self._keeper.made(ban)
+
+    async def _cut_off(self) -> None:
         for one in self._host.connections:
             if self._gate.admit(one.member, one.address, one.direction) is not None:
                 await self._host.close_peer(one.member, "banned")
@@ -172,7 +196,14 @@ class Node:
     def _status(self) -> Status:
         began_ms = self._clock.now_ms() - anyio.current_time() * 1000  # of the event loop's clock
         peers = [
-            PeerRecord(peer_id(one.member), one.address, one.direction.value, round(began_ms + one.opened_s * 1000))
+            PeerRecord(
+                peer_id(one.member),
+                one.address,
+                one.direction.value,
+                round(began_ms + one.opened_s * 1000),
+                round(one.rtt_s * 1e6),
+                round(self._conduct.score(one.member), 1),
+            )
             for one in self._host.connections
         ]
         return Status(
@@ -210,13 +241,30 @@ class Node:
         """What a peer asks is the main process's to answer: this one believes nothing and keeps nothing."""
         address = next((one.address for one in self._host.connections if one.member == member), "")
         inbound = Inbound(peer=peer_id(member), address=address, protocol=protocol, body=body)
-        reply = await self._server.request(inbound, self._answer_s)
+        try:
+            reply = await self._server.request(inbound, self._answer_s)
+        except DecodeError:
+            # A question about the roster may also be refused for a clock that is wrong: that bans nobody.
+            self._conduct.did(Deed.MALFORMED if protocol == PUSH else Deed.DENIED, member)
+            raise
+        except QuotaError:
+            self._conduct.did(Deed.DENIED, member)
+            raise
         if not isinstance(reply, Delivered):
             raise LinkError(f"the main process answered with {type(reply).__name__}")
+        self._judge(member, protocol, reply)
         return reply.body
+
+    def _judge(self, member: bytes, protocol: str, reply: Delivered) -> None:
+        """What the main process found, which has verified what this one cannot."""
+        deeds = reply.deeds or ([DeedCount(Deed.DELIVERED.value)] if protocol == PUSH else [])
+        for one in deeds:
+            if one.deed in _DEEDS:
+                self._conduct.did(_DEEDS[one.deed], member, one.times)
 
     def _hear_event(self, event: Event) -> None:
         self._tally.hear(event)
+        self._conduct.hear(event)
         if isinstance(event, ConnectionRefused):
             _log.info("connection refused", address=event.address, reason=event.reason, words=event.words)
         if not isinstance(event, ConnectionOpened | ConnectionClosed):

@@ -2,7 +2,8 @@
 
 A score begins at 0, falls with misdeeds, rises a little with deliveries, and halves its distance to 0 every half-life.
 Peers are judged by their id. Neighbourhoods (/24, /64) are judged too, more mildly, so that many names from one place
-are limited as one; strangers, who have no id that counts, are judged by their place alone.
+are limited as one; strangers, who have no id that counts, are judged by their place alone. A member that has delivered
+answers for itself: what its neighbours do is not held against it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Deed(Enum):
     TIMEOUT = "timeout"
     """Did not finish in time. Bad links do this too."""
     STRANGER = "stranger"
-    """Tried to get in without being a member."""
+    """Tried to get in without being a member, or did not finish the handshake."""
+    DENIED = "denied"
+    """Asked for what it may not have."""
     DELIVERED = "delivered"
     """A delivery was acknowledged."""
 
@@ -60,6 +63,7 @@ WEIGHTS: Mapping[Deed, Weight] = MappingProxyType(
         Deed.OVERSIZE: Weight(-20.0, -20.0),
         Deed.FLOOD: Weight(-4.0, -4.0),
         Deed.TIMEOUT: Weight(-3.0, -1.0, worst=-40.0),  # slows, never bans: it proves nothing
+        Deed.DENIED: Weight(-4.0, 0.0, worst=-40.0),  # an older hub denies what a newer member may ask: no ban for that
         Deed.STRANGER: Weight(0.0, -10.0),  # its id costs nothing to change
         Deed.DELIVERED: Weight(0.2, 0.0),  # else one member's diligence would pay for its neighbours
     }
@@ -68,11 +72,15 @@ WEIGHTS: Mapping[Deed, Weight] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class BanOrder:
-    """What the caller is to carry out by `Bans.ban_temporary`. `subject` is a peer id or a network."""
+    """What the caller is to carry out by `Bans.ban_temporary`. `subject` is a peer id or a network.
+
+    `since_s` is when its trouble began: when its score last left 0.
+    """
 
     subject: str
     duration_s: float
     reason: str
+    since_s: float = 0.0
 
 
 def bucket_factor(score: float, config: ReputationConfig) -> float:
@@ -92,11 +100,11 @@ def bucket_factor(score: float, config: ReputationConfig) -> float:
 class _Score:
     """One subject's points at a time."""
 
-    __slots__ = ("at_s", "points")
+    __slots__ = ("at_s", "points", "since_s")
 
     def __init__(self, now_s: float) -> None:
         self.points = 0.0
-        self.at_s = now_s
+        self.at_s = self.since_s = now_s
 
     def fade(self, half_life_s: float, now_s: float) -> float:
         passed_s = max(0.0, now_s - self.at_s)
@@ -131,13 +139,13 @@ class Reputation:
         orders: list[BanOrder] = []
         if peer is not None and weight.points:
             score = self._add(peer, weight.points * times, weight.worst, now_s)
-            if score <= self._config.ban_below and weight.points < 0:
-                orders.append(BanOrder(peer, self._config.ban_s, _reason(deed, score)))
+            if score.points <= self._config.ban_below and weight.points < 0:
+                orders.append(BanOrder(peer, self._config.ban_s, _reason(deed, score.points), score.since_s))
         if ip is not None and weight.subnet_points:
             subnet, tolerance = str(subnet_of(ip)), self._config.subnet_tolerance
             score = self._add(subnet, weight.subnet_points * times, weight.worst * tolerance, now_s)
-            if score <= self._config.ban_below * tolerance and weight.subnet_points < 0:
-                orders.append(BanOrder(subnet, self._config.subnet_ban_s, _reason(deed, score)))
+            if score.points <= self._config.ban_below * tolerance and weight.subnet_points < 0:
+                orders.append(BanOrder(subnet, self._config.subnet_ban_s, _reason(deed, score.points), score.since_s))
         return orders
 
     def score(self, subject: str, now_s: float) -> float:
@@ -146,23 +154,33 @@ class Reputation:
         return 0.0 if known is None else known.fade(self._config.half_life_s, now_s)
 
     def factor(self, peer: str, ip: IP | None, now_s: float) -> float:
-        """What the peer's bucket is scaled by: its own standing, or its neighbourhood's where that is worse."""
-        own = bucket_factor(self.score(peer, now_s), self._config)
-        if ip is None:
+        """What the peer's bucket is scaled by: its own standing, or its neighbourhood's where that is worse.
+
+        The neighbourhood does not count for a peer that has earned credit of its own.
+        """
+        score = self.score(peer, now_s)
+        own = bucket_factor(score, self._config)
+        if ip is None or score > 0.0:
             return own
         around = self.score(str(subnet_of(ip)), now_s) / self._config.subnet_tolerance
         return min(own, bucket_factor(around, self._config)) if around < 0 else own
 
-    def _add(self, subject: str, points: float, worst: float, now_s: float) -> float:
+    def forget(self, subject: str) -> None:
+        """Begin anew with it: somebody has lifted its ban."""
+        self._scores.pop(subject, None)
+
+    def _add(self, subject: str, points: float, worst: float, now_s: float) -> _Score:
         score = self._scores.get(subject)
         if score is None:
             self._make_room(now_s)
             score = self._scores[subject] = _Score(now_s)
         self._scores.move_to_end(subject)
         before = score.fade(self._config.half_life_s, now_s)
+        if before > -_FORGETTABLE:
+            score.since_s = now_s
         after = min(self._config.best, before + points)
         score.points = after if points > 0 else max(after, min(before, worst))
-        return score.points
+        return score
 
     def _make_room(self, now_s: float) -> None:
         if len(self._scores) < self._config.max_subjects:

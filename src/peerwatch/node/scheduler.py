@@ -1,4 +1,4 @@
-"""FairQueue: streams wait per peer and are served in turn, so that one peer cannot starve the rest (requirement B9)."""
+"""FairQueue: requests wait per peer and are served in turn, so that none can starve the rest (requirement B9)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
-from peerwatch.node.config import NodeLimits
+from peerwatch.node.config import NodeLimits, SocketConfig
 
 T = TypeVar("T")
 
@@ -23,14 +23,14 @@ class QueueLimits:
     quantum: float = 1.0
 
     @classmethod
-    def inbound(cls, limits: NodeLimits) -> QueueLimits:
-        """For the streams that others open: half of all slots at most for one peer, however many connections it has."""
-        running = limits.process_streams_in
+    def requests(cls, limits: NodeLimits, socket: SocketConfig) -> QueueLimits:
+        """For what others ask: three quarters of the window to the main process at once, of these a 12th for a peer."""
+        running = max(1, socket.window_requests * 3 // 4)  # the rest: answers that nobody waits for any more
         return cls(
             max_waiting=limits.max_streams,
             max_waiting_per_peer=limits.max_streams_in,
             max_running=running,
-            max_running_per_peer=min(limits.max_streams_in, max(1, running // 2)),
+            max_running_per_peer=max(1, running // 12),
         )
 
 

@@ -29,6 +29,7 @@ class Seat:
     close: Callable[[str], Awaitable[None]] | None = None
     ended: str = ""
     counted: bool = True
+    rtt_s: float = 0.0
     streams: dict[Direction, int] = field(default_factory=lambda: {Direction.IN: 0, Direction.OUT: 0})
 
     def value(self) -> Connection:
@@ -40,6 +41,7 @@ class Seat:
             self.since_s,
             self.streams[Direction.IN],
             self.streams[Direction.OUT],
+            self.rtt_s,
         )
 
 

@@ -66,6 +66,8 @@ class NodeServer:
         self._program = program
         self._channel: Channel | None = None
         self._greeting = 0
+        self.greeted = 0
+        """How many main processes have come so far."""
 
     @property
     def connected(self) -> bool:
@@ -119,6 +121,7 @@ class NodeServer:
             tasks.start_soon(channel.run)
             if await self._greets(channel):
                 before, self._channel = self._channel, channel
+                self.greeted += 1
                 if before is not None:
                     _log.warning("main process replaced")
                     before.close()

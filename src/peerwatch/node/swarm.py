@@ -16,14 +16,15 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.network.swarm import Swarm
 from libp2p.peer.peerstore import PeerStoreError
+from libp2p.protocol_muxer.exceptions import MultiselectError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.rcmgr import Direction as LibraryDirection
 from multiaddr import Multiaddr
 
-from peerwatch.errors import LinkError, QuotaError
+from peerwatch.errors import DecodeError, LinkError, QuotaError
 from peerwatch.node.connection import DeniedError, StreamClosed, StreamOpened
 from peerwatch.node.gater import Direction
-from peerwatch.node.hardening import GuardedYamux, Wire, address_of
+from peerwatch.node.hardening import GuardedYamux, Wire, address_of, is_junk
 from peerwatch.node.keeper import Keeper
 from peerwatch.node.seats import Seat
 from peerwatch.telemetry import get_logger
@@ -369,6 +370,10 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
                     protocol, handler = await self.multiselect.negotiate(MultiselectCommunicator(net_stream))
             except TimeoutError as error:
                 raise LinkError(f"no protocol agreed within {within_s:g} s") from error
+            except MultiselectError as error:
+                if is_junk(error):
+                    raise DecodeError(f"no word of multistream-select: {error.__cause__ or error!r}") from error
+                raise
         if protocol is None or handler is None:
             raise LinkError("no protocol agreed")
         net_stream.set_protocol(protocol)

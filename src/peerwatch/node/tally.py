@@ -17,8 +17,10 @@ from peerwatch.node.connection import (
     StreamRefused,
 )
 from peerwatch.node.gater import Direction, Reason
+from peerwatch.node.held import Held
 from peerwatch.node.keeper import Usage
 from peerwatch.node.metrics import DialFailure, NatMethod, NodeMetrics
+from peerwatch.node.turns import Turns
 from peerwatch.telemetry import generate_latest, process_registry
 
 _REASONS = {one.value: one for one in Reason}
@@ -40,6 +42,13 @@ class Tally:
         self._bans = bans
         self._usage = usage
         self._now_ms = now_ms
+        self._held: Held | None = None
+        self._turns: Turns | None = None
+
+    def watch(self, held: Held, turns: Turns) -> None:
+        """What is shown of requests from now on, limits first."""
+        self._held, self._turns = held, turns
+        self.metrics.limit_requests(held.limit_bytes, turns.limits.max_waiting, turns.limits.max_running)
 
     def hear(self, event: Event) -> None:
         """One event of the host."""
@@ -69,7 +78,9 @@ class Tally:
         """All of it, as Prometheus text."""
         usage = self._usage()
         self.metrics.show_pending(usage.pending, usage.waiting)
-        self.metrics.show_streams(usage.negotiating, waiting=0)  # what has no room is reset
+        self.metrics.show_negotiating(usage.negotiating)
+        if self._held is not None and self._turns is not None:
+            self.metrics.show_requests(self._held.bytes, self._turns.waiting, self._turns.running)
         self.metrics.show_relay(usage.relayed, usage.reservations)
         self.metrics.show_bans(len(self._bans.active(self._now_ms())))
         return generate_latest(self._registry)

@@ -33,6 +33,7 @@ _OPEN_PATHS = frozenset(
         "/api/v1/enrol",
         "/api/v1/membership",
         "/api/v1/roster",
+        "/api/v1/bans",
         "/health/live",
         "/health/ready",
     }

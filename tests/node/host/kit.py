@@ -18,10 +18,14 @@ from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
-from peerwatch.node.config import NodeLimits
+from peerwatch.model import SystemClock
+from peerwatch.node.bans import Bans
+from peerwatch.node.conduct import Conduct
+from peerwatch.node.config import NodeConfig, NodeLimits, RateConfig
 from peerwatch.node.connection import Event
 from peerwatch.node.gater import Deny, Direction, Reason
 from peerwatch.node.host import Host
+from peerwatch.node.reputation import Deed
 from peerwatch.wire.identity import PrivateKey, peer_id
 
 QUICK = NodeLimits(handshake_timeout_s=5.0, dial_timeout_s=5.0)
@@ -80,10 +84,12 @@ class Ear:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.also: Callable[[Event], None] = lambda event: None
         self._news = anyio.Event()
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
+        self.also(event)
         self._news.set()
         self._news = anyio.Event()
 
@@ -138,6 +144,15 @@ def node(limits: NodeLimits = QUICK, *, listen: bool = True, key: PrivateKey | N
     gate, ear, key = OpenGate(), Ear(), key or PrivateKey.generate()
     host = Host(key, gate, ear, limits=limits, listen=[ANYWHERE] if listen else [], **more)
     return Node(host, gate, ear, key)
+
+
+def conduct(ear: Ear, deeds: list[Deed] | None = None, rates: RateConfig | None = None) -> Conduct:
+    """A conduct that hears what `ear` hears, and notes `deeds`; nobody is a hub."""
+    config = NodeConfig(rates=rates or RateConfig())
+    noted = deeds if deeds is not None else []
+    made = Conduct(config, Bans(), SystemClock(), "me", lambda peer: False, lambda ban: None, noted.append)
+    ear.also = made.hear
+    return made
 
 
 def limits(**changed: Any) -> NodeLimits:

@@ -11,14 +11,15 @@ import pytest
 from peerwatch.errors import DecodeError, LinkError, QuotaError
 from peerwatch.node import carrier as carrier_module
 from peerwatch.node.carrier import Carrier
-from peerwatch.node.config import NodeLimits
+from peerwatch.node.config import NodeLimits, RateConfig
 from peerwatch.node.connection import Stream, StreamOpened
 from peerwatch.node.frames import pack_frame
 from peerwatch.node.messages import Delivered, Done, encode_message
 from peerwatch.node.metrics import NodeMetrics
+from peerwatch.node.reputation import Deed
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.protocols import MEMBERSHIP, PUSH
-from tests.node.host.kit import Node, node, run
+from tests.node.host.kit import Node, conduct, node, run
 
 Serve = Callable[[bytes, str, bytes], Awaitable[bytes]]
 
@@ -35,14 +36,16 @@ def _metrics() -> NodeMetrics:
     return NodeMetrics(CollectorRegistry(), NodeLimits(), 10)
 
 
-async def _pair(stack: AsyncExitStack, serve: Serve | None, **more: int) -> tuple[Node, Node, Carrier]:
-    """A node that asks, one that answers with `serve` (None: says nothing), connected."""
+async def _pair(
+    stack: AsyncExitStack, serve: Serve | None, deeds: list[Deed] | None = None, **more: int
+) -> tuple[Node, Node, Carrier]:
+    """A node that asks, one that answers with `serve` (None: says nothing) and notes `deeds`, connected."""
     asks, answers = node(listen=False), node()
     await stack.enter_async_context(answers.host)
     await stack.enter_async_context(asks.host)
     if serve is not None:
-        Carrier(answers.host, serve, _metrics(), **more)
-    carrier = Carrier(asks.host, _nobody, _metrics())
+        Carrier(answers.host, serve, _metrics(), conduct(answers.ear, deeds), **more)
+    carrier = Carrier(asks.host, _nobody, _metrics(), conduct(asks.ear))
     await asks.host.dial(answers.member, answers.host.addresses)
     return asks, answers, carrier
 
@@ -193,19 +196,22 @@ def test_an_answer_that_is_none_is_an_error_of_the_link(answer: bytes) -> None:
     run(story)
 
 
-HOSTILE_REQUESTS = {
-    "a length past the limit": (9 << 20 | 1).to_bytes(4, "big"),
-    "a length of 0": b"\0\0\0\0",
-    "two at once": pack_frame(b"one", 100) + pack_frame(b"two", 100),
-    "one and the beginning of another": pack_frame(b"one", 100) + b"\0",
-    "half a frame, then the end": b"\0\0\1\0abc",
+HOSTILE_REQUESTS: dict[str, tuple[bytes, list[Deed]]] = {
+    "a length past the limit": ((9 << 20 | 1).to_bytes(4, "big"), [Deed.OVERSIZE]),
+    "a length of 0": (b"\0\0\0\0", [Deed.MALFORMED]),
+    "two at once": (pack_frame(b"one", 100) + pack_frame(b"two", 100), [Deed.MALFORMED]),
+    "one and the beginning of another": (pack_frame(b"one", 100) + b"\0", [Deed.MALFORMED]),
+    "half a frame, then the end": (b"\0\0\1\0abc", []),
 }
 
 
-@pytest.mark.parametrize("request_bytes", HOSTILE_REQUESTS.values(), ids=HOSTILE_REQUESTS)
-def test_a_request_that_is_none_ends_its_stream_and_is_not_served(request_bytes: bytes) -> None:
-    """The same peer's next request, on a stream of its own, is."""
-    asked = []
+@pytest.mark.parametrize(("request_bytes", "held_against"), HOSTILE_REQUESTS.values(), ids=HOSTILE_REQUESTS)
+def test_a_request_that_is_none_ends_its_stream_and_is_not_served(
+    request_bytes: bytes, held_against: list[Deed]
+) -> None:
+    """It is held against the peer where it proves something; the peer's next request, on a stream of its own, is
+    served."""
+    asked, deeds = [], list[Deed]()
 
     async def serve(member: bytes, protocol: str, body: bytes) -> bytes:
         asked.append(body)
@@ -213,7 +219,7 @@ def test_a_request_that_is_none_ends_its_stream_and_is_not_served(request_bytes:
 
     async def story() -> None:
         async with AsyncExitStack() as stack:
-            asks, answers, carrier = await _pair(stack, serve)
+            asks, answers, carrier = await _pair(stack, serve, deeds)
             stream = await asks.host.open_stream(answers.member, PUSH)
             await stream.write(request_bytes)
             await stream.close()
@@ -221,6 +227,7 @@ def test_a_request_that_is_none_ends_its_stream_and_is_not_served(request_bytes:
                 assert await stream.read(100) == b""
             assert asked == []
             assert await carrier.ask(answers.member, PUSH, b"x", 5) == b"yes"
+            assert deeds == held_against
 
     run(story)
 
@@ -234,15 +241,17 @@ async def _trickle(stream: Stream) -> None:
 def test_a_request_that_trickles_in_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """However regularly its bytes come: they would hold memory for ever."""
     monkeypatch.setattr(carrier_module, "_REQUEST_S", 0.5)
+    deeds: list[Deed] = []
 
     async def story() -> None:
         async with AsyncExitStack() as stack:
-            asks, answers, _ = await _pair(stack, _echo)
+            asks, answers, _ = await _pair(stack, _echo, deeds)
             stream = await asks.host.open_stream(answers.member, PUSH)
             await stream.write(b"\0\0\1\0")
             with pytest.raises(LinkError):
                 await _trickle(stream)
             assert asks.host.connections
+            assert deeds == [Deed.TIMEOUT]
 
     run(story)
 
@@ -277,15 +286,65 @@ def test_one_member_is_served_on_four_streams_of_a_protocol_at_most() -> None:
     run(story)
 
 
-def test_requests_of_all_together_hold_bounded_memory() -> None:
-    """One past the limit is reset, the next that fits is served: what was held is given back."""
+def test_requests_of_one_member_hold_bounded_memory() -> None:
+    """One past its share is reset, the next that fits is served: what was held is given back."""
 
     async def story() -> None:
         async with AsyncExitStack() as stack:
-            _, answers, carrier = await _pair(stack, _echo, held_bytes=100_000)
+            _, answers, carrier = await _pair(stack, _echo, held_bytes=300_000)
             for _ in range(3):
                 with pytest.raises(LinkError):
                     await carrier.ask(answers.member, PUSH, b"x" * 150_000, 5)
                 assert await carrier.ask(answers.member, PUSH, b"x" * 60_000, 5)
+
+    run(story)
+
+
+def test_slow_senders_give_way_to_a_member_with_a_small_request() -> None:
+    """Three of them fill what all may hold, and wait; who comes then is served, and one of them has lost its place."""
+    deeds: list[Deed] = []
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            _, answers, carrier = await _pair(stack, _echo, deeds, held_bytes=300_000)
+            streams = []
+            for _ in range(3):
+                slow = node(listen=False)
+                await stack.enter_async_context(slow.host)
+                await slow.host.dial(answers.member, answers.host.addresses)
+                streams.append(await slow.host.open_stream(answers.member, PUSH))
+                await streams[-1].write((1 << 20).to_bytes(4, "big") + b"x" * 99_000)
+            await anyio.sleep(0.3)
+            assert await carrier.ask(answers.member, PUSH, b"x" * 50_000, 5)
+            assert deeds.count(Deed.TIMEOUT) == 1
+            assert len(answers.host.connections) == 4
+
+    run(story)
+
+
+def test_a_member_that_sends_too_much_is_slowed_down_and_then_sent_away() -> None:
+    """Its requests wait until its bucket has filled again; where that takes too long it is told for how long to stay
+    away. Others are served meanwhile."""
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            _, answers, carrier = await _pair(stack, None)
+            rates = RateConfig(messages_per_s=10.0, burst_messages=5.0, bytes_per_s=1000.0, burst_bytes=20_000.0)
+            Carrier(answers.host, _echo, _metrics(), conduct(answers.ear, rates=rates))
+            began_s = anyio.current_time()
+            for _ in range(10):
+                assert await carrier.ask(answers.member, PUSH, b"x", 5)
+            assert 0.4 < anyio.current_time() - began_s < 3.0
+            assert await carrier.ask(answers.member, PUSH, b"x" * 19_000, 5)
+            with pytest.raises(LinkError, match="more than its rate allows") as told:
+                await carrier.ask(answers.member, PUSH, b"x" * 19_000, 5)
+            assert told.value.wait_s is not None and 10.0 < told.value.wait_s < 20.0
+            other = node(listen=False)
+            await stack.enter_async_context(other.host)
+            await other.host.dial(answers.member, answers.host.addresses)
+            with anyio.fail_after(2):
+                assert await Carrier(other.host, _nobody, _metrics(), conduct(other.ear)).ask(
+                    answers.member, PUSH, b"x" * 19_000, 5
+                )
 
     run(story)

@@ -54,19 +54,26 @@ async def _alive(hub: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [b"\xff\xfe/meshsub/1.1.0", b"", b"/unknown/1", b"ls", b"x" * 2000],
+    ("name", "reason"),
+    [
+        (b"\xff\xfe/meshsub/1.1.0", "malformed"),
+        (b"", "handshake"),
+        (b"/unknown/1", "handshake"),
+        (b"ls", "handshake"),
+        (b"x" * 2000, "malformed"),
+    ],
     ids=["not UTF-8", "empty", "unknown", "ls", "too long"],
 )
-def test_any_protocol_name_is_survived(name: bytes) -> None:
-    """Also one that is not UTF-8. (libp2p: the host ends.)"""
+def test_any_protocol_name_is_survived(name: bytes, reason: str) -> None:
+    """Also one that is not UTF-8, which is told apart from one that is not known. (libp2p: the host ends.)"""
 
     async def story() -> None:
         hub = node()
         async with hub.host, await Attacker.muxed(hub) as peer:
             await peer.data(1, MULTISTREAM + word(name), SYN)
             await peer.frame(WINDOW, FIN, 1)
-            await hub.ear.wait(StreamRefused)
+            (refused,) = await hub.ear.wait(StreamRefused)
+            assert refused.reason == reason
             await _alive(hub)
 
     run(story)
