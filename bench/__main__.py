@@ -13,6 +13,7 @@ _NAMES = {
     "dashboards": "twenty queries of dashboards, one by one and all at once",
     "natives": "native histograms: writing, keeping, asking",
     "agent": "what watching a machine costs that machine",
+    "fabric": "what a thousand agents cost a hub and its node, over libp2p and over HTTPS",
 }
 
 

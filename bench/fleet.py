@@ -21,11 +21,12 @@ from peerwatch.wire.push import encode_request
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An enrolled agent: who it is and what it signs with."""
+    """An enrolled agent: who it is, what it signs with, and what its node connects with."""
 
     fleet: bytes
     id: bytes
     signing: PrivateKey
+    peer: PrivateKey
 
 
 def found_fleet(hub_folder: Path, names: list[str]) -> list[Member]:
@@ -35,7 +36,7 @@ def found_fleet(hub_folder: Path, names: list[str]) -> list[Member]:
     for name in names:
         peer, signing = PrivateKey.generate(), PrivateKey.generate()
         authority.admit(peer.public, signing.public, name, (AGENT,))
-        members.append(Member(authority.fleet, peer.public, signing))
+        members.append(Member(authority.fleet, peer.public, signing, peer))
     return members
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import psutil
 
 from peerwatch.agent.sources.kinds import KINDS
 from peerwatch.cli.hub_client import HubClient
+from peerwatch.fleet.keys import load_key
+from peerwatch.wire.identity import peer_id
 from tests.e2e.ledger import Ledger, Verdict, compare
 from tests.e2e.processes import ROOT, Processes, Running, environment, eventually, recorded
 from tests.fabric.network import Host, Network
@@ -43,6 +46,23 @@ class Machine:
         """Whether its main process runs."""
         return self.running is not None and self.running.process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of its main process."""
+        assert self.running is not None
+        return self.running.process.pid
+
+    @property
+    def node_pid(self) -> int:
+        """Of its node; 0 while it has none."""
+        children = psutil.Process(self.pid).children()
+        return next((one.pid for one in children if "peerwatch.node" in one.cmdline()), 0)
+
+    def kill_node(self) -> None:
+        """Its node, where it has one now."""
+        if node := self.node_pid:
+            psutil.Process(node).kill()
+
     def processes(self) -> list[psutil.Process]:
         """Main process and node."""
         assert self.running is not None
@@ -67,11 +87,20 @@ class Machine:
 class Fabric:
     """Hubs `h1`... and agents `a01`... of one fleet. Agents sample every `interval_s`, and report two ticks at once."""
 
-    def __init__(self, processes: Processes, network: Network, interval_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        network: Network,
+        interval_s: float = 2.0,
+        *,
+        sources: Collection[str] = _SOURCES,
+        hub_settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._hub_settings = dict(hub_settings or {})
         self._processes = processes
         self._network = network
         self._config = processes.folder / "agents.toml"
-        off = [kind.name for kind in KINDS if kind.name not in _SOURCES]
+        off = [kind.name for kind in KINDS if kind.name not in sources]
         sources = "\n".join(f"[agent.sources.{name}]\nenabled = false" for name in off)
         times = f"sample_interval_s = {interval_s}\nreport_interval_s = {2 * interval_s}"
         self._config.write_text(f"[agent]\n{times}\n{sources}\n")
@@ -97,13 +126,18 @@ class Fabric:
         """So many more agents, started."""
         names = [f"a{number:02d}" for number in range(len(self.agents) + 1, len(self.agents) + count + 1)]
         make = self._network.host_behind_nat if behind_nat else self._network.host
-        made = [Machine(make(name), self._processes.folder / name) for name in names]
-        token = self._invite({"uses": count, "link": "p2p"})
-        folders = [str(one.folder) for one in made]
-        self._run(made[0].host, [sys.executable, "-m", "tests.fabric.joiner", token, *folders])
+        made = [Machine(make(name), folder) for name, folder in zip(names, self.join_more(names), strict=True)]
         self.agents |= {one.name: one for one in made}
         self.start(*made)
         return made
+
+    def join_more(self, names: Iterable[str]) -> list[Path]:
+        """Make members of these names, which nothing runs as yet; their folders."""
+        folders = [self._processes.folder / name for name in names]
+        token = self._invite({"uses": len(folders), "link": "p2p"})
+        command = [sys.executable, "-m", "tests.fabric.joiner", token, *map(str, folders)]
+        self._run(next(iter(self.hubs.values())).host, command)
+        return folders
 
     def _invite(self, wish: Mapping[str, object]) -> str:
         with HubClient("", next(iter(self.hubs.values())).folder) as hub:
@@ -134,7 +168,7 @@ class Fabric:
         address = hub.host.address
         command = [sys.executable, "-m", "peerwatch", "hub", "--data", str(hub.folder), "--listen", f"{address}:9480"]
         listen = {"P2P_LISTEN_ADDRS": f"/ip4/{address}/tcp/4001", "PEERWATCH_HUB_SYNC_INTERVAL_S": "1"}
-        return command, {**listen, "PEERWATCH_NAME": hub.name}
+        return command, {**listen, **self._hub_settings, "PEERWATCH_NAME": hub.name}
 
     def _agent(self, agent: Machine) -> list[str]:
         return recorded(agent.folder, "agent", "--data", str(agent.folder), "--config", str(self._config))
@@ -144,6 +178,26 @@ class Fabric:
         return self._processes.program(host.command(command), f"{host.name}-more")
 
     # ---- asking
+
+    @staticmethod
+    def multiaddr(hub: Machine) -> str:
+        """Where a hub's node is dialled."""
+        return f"/ip4/{hub.host.address}/tcp/4001/p2p/{peer_id(load_key(hub.folder / 'fleet' / 'peer.key').public)}"
+
+    def value(self, hub: Machine, metric: str, agent: Machine) -> float | None:
+        """An agent's newest value of a metric, as the hub has it."""
+        with HubClient("", hub.folder) as client:
+            result = client.get("/api/v1/query", query=f'{metric}{{instance="{agent.name}"}}')["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+    @staticmethod
+    def opened(hub: Machine) -> float:
+        """How many connections others have opened to the hub's node that runs now."""
+        with HubClient("", hub.folder) as client:
+            _, text = client.status("/metrics/node")
+        found = re.search(r'^libp2p_connections_opened_total\{direction="inbound"\} (\S+)', text, re.MULTILINE)
+        assert found is not None, text
+        return float(found[1])
 
     def live_hubs(self) -> list[Machine]:
         """Those that run."""

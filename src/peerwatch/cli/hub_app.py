@@ -23,7 +23,7 @@ from peerwatch.fleet.authority import Authority
 from peerwatch.fleet.exchange import ROSTER_PATH
 from peerwatch.model import Clock
 from peerwatch.serve.gate import App, AsgiScope, Receive, Send
-from peerwatch.telemetry import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from peerwatch.telemetry import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 _PUSH_PATHS = (PUSH_PATH, ENROL_PATH, ROSTER_PATH)
 
@@ -67,6 +67,7 @@ class HubApp:
     def __init__(self, parts: HubParts) -> None:
         self._parts = parts
         self._started_s = time.monotonic()
+        self._tasks = Gauge("peerwatch_hub_tasks", "Tasks in the hub's event loop.", registry=parts.registry)
         self._push = PushEndpoint(parts.collector, parts.authority, parts.clock, parts.max_request_bytes)
         routes: list[BaseRoute] = [
             Route("/metrics", self._metrics),
@@ -94,6 +95,7 @@ class HubApp:
             await self._rest(scope, receive, send)
 
     async def _metrics(self, _: Request) -> Response:
+        self._tasks.set(len(anyio.get_running_tasks()))
         body = await anyio.to_thread.run_sync(generate_latest, self._parts.registry)
         return Response(body, media_type=CONTENT_TYPE_LATEST)
 

@@ -12,7 +12,8 @@ CHECK_S = 5.0
 
 WATCH_EVERY_S = 1.0
 WATCH_ANSWER_S = 3.0
-"""A watched peer is asked every second and has three to answer: frozen, it is noticed within 4 s (5 s are promised)."""
+"""While a watched peer owes an answer it is pinged every second and has three to answer that: frozen, it is noticed 4 s
+after it was asked for something (5 s are promised)."""
 
 
 def must_check(seat: Seat, streams: Iterable[float], limits: NodeLimits, now_s: float) -> bool:

@@ -196,7 +196,11 @@ class Host:
             await conn.end(reason)
 
     def watch(self, member: bytes) -> None:
-        """Close the member's connection within 5 s of its falling silent, until `unwatch` or the connection ends."""
+        """Close the member's connection when it does not answer us on a stream within 5 s, until `unwatch` or its end.
+
+        While it owes no answer it is left alone: a hub of 1000 agents would spend as much on their pings as on what
+        they deliver, and lose them all together when it is too busy to answer in time.
+        """
         if self._tasks is not None and member not in self._watched:
             self._watched[member] = anyio.CancelScope()
             self._tasks.start_soon(self._watch, member)
@@ -210,7 +214,7 @@ class Host:
     async def _watch(self, member: bytes) -> None:
         with self._watched[member]:
             while (conn := self._swarm.open_connection(_library_id(member))) is not None:
-                if not await self._check(conn, health.WATCH_ANSWER_S, "frozen"):
+                if conn.owes and not await self._check(conn, health.WATCH_ANSWER_S, "frozen"):
                     break
                 await anyio.sleep(health.WATCH_EVERY_S)
         self._watched.pop(member, None)

@@ -54,6 +54,7 @@ class NodeMetrics:
         if mesh:
             self._make_mesh()
         self._make_security(max_bans)
+        self._tasks = self._gauge("peerwatch_node_tasks", "Tasks in the node's event loop; each connection has a few.")
         self._limit("process_resident_memory_bytes", limits.memory_bytes)
         self._limit("process_open_fds", limits.descriptors)
 
@@ -149,6 +150,10 @@ class NodeMetrics:
     def connection_closed(self, direction: Direction) -> None:
         """One that had been opened is gone."""
         self._active.labels(direction.value).dec()
+
+    def show_tasks(self, count: int) -> None:
+        """How many there are."""
+        self._tasks.set(count)
 
     def show_pending(self, handshakes: int, waiting: int) -> None:
         """So many are in the handshake, so many wait for it."""

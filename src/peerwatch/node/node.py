@@ -149,6 +149,7 @@ class Node:
             case AskMetrics():
                 if self._mesh is not None:
                     self._mesh.show()
+                self._tally.metrics.show_tasks(len(anyio.get_running_tasks()))
                 return Metrics(text=self._tally.render())
             case _:
                 raise LinkError(f"this node does not do {type(request).__name__}")

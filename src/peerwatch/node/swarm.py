@@ -48,6 +48,8 @@ class GuardedStream(NetStream):  # type: ignore[misc]
         self.way = direction
         self.used_s = self.since_s = anyio.current_time()
         self.ended = ""
+        self.owed = False
+        """We asked for something on it, and nothing has come since."""
         self._counted = True
 
     def set_protocol(self, protocol_id: Any) -> None:
@@ -60,10 +62,12 @@ class GuardedStream(NetStream):  # type: ignore[misc]
         """As the library's."""
         data = await super().read(n)
         self.used_s = anyio.current_time()
+        self.owed = False
         return data
 
     async def write(self, data: bytes) -> None:
         """As the library's."""
+        self.owed = self.way is Direction.OUT
         await super().write(data)
         self.used_s = anyio.current_time()
 
@@ -200,6 +204,11 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
         """Called by whatever ends a stream, maybe more than once."""
         super().remove_stream(stream)
         stream.uncount()
+
+    @property
+    def owes(self) -> bool:
+        """Whether the other side has not answered on a stream that we opened."""
+        return any(stream.owed for stream in self.streams)
 
     def refresh(self, now_s: float) -> None:
         """A health check is under way: until it is idle again for as long, none is due."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -15,6 +15,7 @@ from anyio import to_thread
 
 from peerwatch.errors import LinkError
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, Stream
+from peerwatch.node.host import Host
 from peerwatch.wire.identity import public_key_of
 from tests.node.host.kit import PING, SYN, Attacker, limits, node, run
 
@@ -52,6 +53,8 @@ def test_a_frozen_peer_that_is_watched_is_let_go_within_five_seconds() -> None:
             assert await hub.host.ping(member) > 0
             child.send_signal(signal.SIGSTOP)
             began_s = anyio.current_time()
+            with pytest.raises(LinkError):
+                await hub.host.open_stream(member, "/echo/1")
             (gone,) = await hub.ear.wait(ConnectionClosed)
             assert gone.reason == "frozen"
             assert anyio.current_time() - began_s < 5.0
@@ -152,18 +155,52 @@ def test_a_stream_on_which_nothing_moves_has_its_connection_checked() -> None:
     run(story)
 
 
+def test_who_is_watched_and_owes_nothing_is_left_alone() -> None:
+    """A hub of a thousand agents is not pinged a thousand times a second; whoever asked and was answered is content."""
+
+    async def echo(stream: Stream) -> None:
+        await stream.write(await stream.read(8))
+        await stream.read(8)
+
+    async def story() -> None:
+        hub, one = node(), node(listen=False)
+        hub.host.handle("/echo/1", echo)
+        async with hub.host, one.host:
+            await one.host.dial(hub.member, hub.host.addresses)
+            one.host.watch(hub.member)
+            stream = await one.host.open_stream(hub.member, "/echo/1")
+            await stream.write(b"x")
+            assert await stream.read(8) == b"x"
+            (conn,) = one.host._open_connections()
+            pings = conn.muxed_conn._nonce
+            await anyio.sleep(2.5)
+            assert conn.muxed_conn._nonce == pings
+            await stream.write(b"y")  # this is never answered
+            await anyio.sleep(2.5)
+            assert conn.muxed_conn._nonce > pings
+            assert len(one.host.connections) == 1, "it lives, and answers pings"
+
+    run(story)
+
+
 def test_who_is_no_longer_watched_is_left_to_the_idle_timers() -> None:
     """And watching whom one is not connected to does nothing."""
 
+    async def ask(host: Host, member: bytes) -> None:
+        with suppress(LinkError):  # nobody answers
+            await host.open_stream(member, "/echo/1")
+
     async def story() -> None:
         hub = node()
-        async with hub.host, await Attacker.muxed(hub) as silent:
+        async with hub.host, await Attacker.muxed(hub) as silent, anyio.create_task_group() as tasks:
             (opened,) = await hub.ear.wait(ConnectionOpened)
             hub.host.watch(opened.member)
+            tasks.start_soon(ask, hub.host, opened.member)
             await silent.until(PING, SYN, 0)
             hub.host.unwatch(opened.member)
             hub.host.watch(hub.member)
             await anyio.sleep(4.0)  # longer than a watched peer has
             assert len(hub.host.connections) == 1
+            tasks.cancel_scope.cancel()
 
     run(story)
