@@ -66,6 +66,26 @@ def test_both_sides_ask_and_tell(tmp_path: Path, backend: str) -> None:
     _run(story, tmp_path, backend)
 
 
+def test_who_says_something_else_is_busy_and_who_is_silent_is_frozen(tmp_path: Path, backend: str) -> None:
+    """A node that is busy with a thousand handshakes must not be killed for being late with an answer."""
+
+    async def story(path: Path) -> None:
+        async with pair(path, node=never) as both, anyio.create_task_group() as tasks:
+            with pytest.raises(LinkError, match="no answer from the node within"):
+                await both.main.ask_whether_alive(AskStatus(), 0.3)
+
+            async def tell() -> None:
+                await anyio.sleep(0.1)
+                both.server.tell(_presence(1))
+
+            tasks.start_soon(tell)
+            assert await both.main.ask_whether_alive(AskStatus(), 0.3) is None
+        async with pair(path) as both:
+            assert await both.main.ask_whether_alive(AskStatus(), 5) == Done(id=1)
+
+    _run(story, tmp_path, backend)
+
+
 def test_large_messages_pass_whole(tmp_path: Path, backend: str) -> None:
     """Up to the limit of a frame; above it the sender hears so, and nothing is sent."""
 

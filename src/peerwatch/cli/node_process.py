@@ -59,6 +59,7 @@ _DELIVER_S = 20.0  # as over HTTPS
 _END_S = 5.0
 _ASK_S = 5.0
 _ALIVE_S = 10.0  # how often it must show that it is not frozen
+_FROZEN_S = 15.0  # silent for so long: one that a thousand agents come back to is busy for some seconds, and says so
 
 _BANS_AT_ONCE = 5_000  # 3 MB
 
@@ -292,7 +293,7 @@ class NodeProcess:
         told.hold = hold
 
     async def _look(self, channel: Channel, told: _Told) -> None:
-        status = await channel.request(AskStatus(), _ASK_S)
+        status = await channel.ask_whether_alive(AskStatus(), _FROZEN_S)
         if isinstance(status, Status) and status.addresses != told.addresses:
             _log.info("libp2p node listens", addresses=" ".join(status.addresses))
             told.addresses = status.addresses

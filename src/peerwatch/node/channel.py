@@ -110,6 +110,7 @@ class Channel:
         self._queued = 0
         self._greeted = anyio.Event()
         self._scope: anyio.CancelScope | None = None
+        self._heard_s = 0.0
         self.failure: PeerwatchError | None = None
         """What ended the connection: LinkError (broken, too slow), DecodeError (spoke wrongly), None (closed)."""
 
@@ -141,6 +142,16 @@ class Channel:
         """Let `run` return. Who waits for answers gets LinkError."""
         if self._scope is not None:
             self._scope.cancel()
+
+    async def ask_whether_alive(self, message: Message, within_s: float) -> Reply | None:
+        """As `request`; None when it is only busy: no answer in time, but it has said something else meanwhile."""
+        asked_s = anyio.current_time()
+        try:
+            return await self.request(message, within_s)
+        except LinkError:
+            if self.closed.is_set() or self._heard_s <= asked_s:
+                raise
+            return None
 
     async def request(self, message: Message, within_s: float | None = None) -> Reply:
         """Send a request and return its reply, which is never Failed.
@@ -257,6 +268,7 @@ class Channel:
             try:
                 with anyio.fail_after(self._config.write_s if self._reader.in_frame else None):
                     data = await self._stream.receive(_READ_BYTES)
+                self._heard_s = anyio.current_time()
             except TimeoutError as error:
                 raise LinkError(f"the {self._other} stopped within a frame") from error
             except anyio.EndOfStream:
