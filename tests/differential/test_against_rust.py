@@ -124,9 +124,9 @@ def check(text: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("texts", [queries, mistakes()], ids=["queries", "mistakes"])
-def test_both_parsers_take_the_same_queries_as_the_same_trees(texts: st.SearchStrategy[str]) -> None:
-    """What one refuses the other refuses; what both print, both read back as the same."""
+@pytest.mark.parametrize(("texts", "enough"), [(queries, 150), (mistakes(), 50)], ids=["queries", "mistakes"])
+def test_both_parsers_take_the_same_queries_as_the_same_trees(texts: st.SearchStrategy[str], enough: int) -> None:
+    """What one refuses the other refuses; what both print, both read back as the same; and of that there is enough."""
     taken: set[str] = set()
 
     @generated
@@ -136,7 +136,7 @@ def test_both_parsers_take_the_same_queries_as_the_same_trees(texts: st.SearchSt
             taken.add(text)
 
     run()
-    assert len(taken) >= 150, len(taken)
+    assert len(taken) >= enough, len(taken)
 
 
 @pytest.mark.parametrize(

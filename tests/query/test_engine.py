@@ -199,6 +199,16 @@ def test_patterns_that_explode_elsewhere_run_in_linear_time() -> None:
     assert time.process_time() - began < 2
 
 
+@pytest.mark.parametrize("query", ["sum(m)", "avg(m)", "sum_over_time(m[5m])", "avg_over_time(m[5m])"])
+def test_no_sum_is_minus_zero(query: str) -> None:
+    """Not even that of one number alone which is: Prometheus adds the compensation, which is 0."""
+    memory = MemoryQueryable()
+    memory.add(Labels.of(__name__="m"), np.array([0]), np.array([-0.0]))
+    result = Engine(memory).instant(query, 0).value
+    assert isinstance(result, VectorResult)
+    assert math.copysign(1.0, result.values[0]) == 1.0
+
+
 def test_numbers_are_not_trimmed() -> None:
     """Never a wrong number: they are left out, and that is said."""
     result = Engine(many_series(1, 1)).instant("m </ 1", 0)

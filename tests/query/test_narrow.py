@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import QueryError
@@ -112,6 +112,7 @@ def _answer(engine: Engine, query: str) -> object:
 
 
 @settings(max_examples=400, deadline=None)
+@example('sum by (i) ((a{} and  a{j="x"}))')  # one -0 alone, or beside what is absent
 @given(st.recursive(_SELECTORS, _grown, max_leaves=5))
 def test_no_answer_and_no_error_changes(query: str) -> None:
     """Bit by bit."""

@@ -109,9 +109,14 @@ def _sum_values(values: list[float]) -> float:
     return total if math.isinf(total) else total + lost
 
 
+def _exact_sum(vector: Vector, groups: Groups) -> Float64Array:
+    """The last addition is that of the compensation, which is +0 here: so a sum is never -0, in Prometheus neither."""
+    return _reduceat(np.add, vector, groups, 0.0) + 0.0
+
+
 def _sum(vector: Vector, groups: Groups, budget: Budget) -> Float64Array:
     if _adds_exactly(vector):
-        return _reduceat(np.add, vector, groups, 0.0)
+        return _exact_sum(vector, groups)
     if len(groups.labels) * vector.values.shape[1] <= _FEW_CELLS:
         return _each(vector, groups, _sum_values)
     total, lost = _kahan(vector, groups, budget)
@@ -121,7 +126,7 @@ def _sum(vector: Vector, groups: Groups, budget: Budget) -> Float64Array:
 def _avg(vector: Vector, groups: Groups, budget: Budget) -> Float64Array:
     counts = counts_of(vector, groups)
     if _adds_exactly(vector):
-        return _reduceat(np.add, vector, groups, 0.0) / counts
+        return _exact_sum(vector, groups) / counts
     if len(groups.labels) * vector.values.shape[1] <= _FEW_CELLS:
         return _each(vector, groups, kahan.mean)
     total, lost = _kahan(vector, groups, budget)

@@ -137,7 +137,9 @@ def _unmixed(context: CallContext, ranges: RangeVector, kernel: Kernel, *, avera
 
 
 def _exact_sum(block: Block) -> tuple[Float64Array, BoolArray]:
-    return reduce_windows(block, np.add)
+    """The last addition is that of the compensation, which is +0 here: so a sum is never -0, in Prometheus neither."""
+    total, present = reduce_windows(block, np.add)
+    return total + 0.0, present
 
 
 def _kahan_sum(block: Block) -> tuple[Float64Array, BoolArray]:
@@ -168,7 +170,7 @@ def _avg(context: CallContext, args: Sequence[Argument]) -> Vector:
 
 
 def _exact_avg(block: Block) -> tuple[Float64Array, BoolArray]:
-    total, present = reduce_windows(block, np.add)
+    total, present = _exact_sum(block)
     return total / block.counts, present
 
 
