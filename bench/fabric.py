@@ -159,12 +159,15 @@ class Hub:
 class Results:
     """What the clients have written so far: agent, number, due, acknowledged, tries."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], processes: Sequence[Process]) -> None:
         self._paths = paths
+        self._processes = processes
 
     def read(self) -> list[tuple[str, int, float, float, int]]:
-        """All whole lines."""
+        """All whole lines. Raises ServerError when a client has ended."""
         found = []
+        for one in self._processes:
+            one.rss_bytes()  # raises for one that has ended
         for path in self._paths:
             lines = path.read_text().splitlines(keepends=True) if path.exists() else []
             found += [tuple(json.loads(line)) for line in lines if line.endswith("\n")]
@@ -205,7 +208,7 @@ def clients(
             command = [sys.executable, "-m", "bench.fabric_client", *given]
             processes.append(stack.enter_context(Process(command, folder / f"{number}.log")))
             paths.append(given[2])
-        yield Results(paths), processes
+        yield Results(paths, processes), processes
 
 
 def measure(link: str, fleet: Fleet, folder: Path, options: argparse.Namespace) -> Outcome:

@@ -24,10 +24,10 @@ from peerwatch.agent.ship import ShipConfig
 from peerwatch.errors import LinkError, PeerwatchError
 from peerwatch.links.https import HttpsLink
 from peerwatch.model import SystemClock
+from peerwatch.node.config import NodeConfig, NodeLimits
 from peerwatch.node.descriptors import raise_descriptor_limit
 from peerwatch.node.messages import Deliver, Delivered, MemberRecord, OpenPeer, SetRoster
 from peerwatch.node.node import Node
-from peerwatch.node.start import NodeStart
 from peerwatch.telemetry import configure_logging
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.identity import PrivateKey
@@ -89,8 +89,8 @@ async def _over_https(name: str, plan: Plan, load: Load, results: IO[str]) -> No
 async def _over_p2p(name: str, plan: Plan, load: Load, results: IO[str]) -> None:
     folder = Path(plan.folder) / name
     folder.mkdir(parents=True)
-    start = NodeStart(str(folder), "", "agent", (), (), False, 0, "error", True)
-    node = Node(PrivateKey(load.peer_key), start.config(), folder, SystemClock())
+    config = NodeConfig(listen=(), limits=NodeLimits.agent())
+    node = Node(PrivateKey(load.peer_key), config, folder, SystemClock())
 
     async def push(request: bytes) -> bytes:
         reply = await node.answer(Deliver(peer=plan.hub_peer, protocol=PUSH, body=request, wait_ms=_DELIVER_MS))

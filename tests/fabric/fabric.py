@@ -103,21 +103,27 @@ class Fabric:
         off = [kind.name for kind in KINDS if kind.name not in sources]
         sources = "\n".join(f"[agent.sources.{name}]\nenabled = false" for name in off)
         times = f"sample_interval_s = {interval_s}\nreport_interval_s = {2 * interval_s}"
-        self._config.write_text(f"[agent]\n{times}\n{sources}\n")
+        ship = "[ship]\nmembership_gap_s = 5"  # how soon they hear of a new hub; stories do not wait for a minute
+        self._config.write_text(f"[agent]\n{times}\n{sources}\n{ship}\n")
         self.hubs: dict[str, Machine] = {}
         self.agents: dict[str, Machine] = {}
         self._checked_ms = time.time() * 1000
 
     # ---- founding
 
-    def found_hub(self) -> Machine:
-        """One more hub: the first founds the fleet, the others join it there."""
+    def found_hub(self, copy_of: Machine | None = None) -> Machine:
+        """One more hub: the first founds the fleet, the others join it there; one with what another has stored."""
         name = f"h{len(self.hubs) + 1}"
         hub = Machine(self._network.host(name), self._processes.folder / name)
         if self.hubs:
             token = self._invite({"roles": ["hub"], "name": name})
             command = [sys.executable, "-m", "peerwatch", "join", token, "--data", str(hub.folder)]
             self._run(hub.host, command)
+        if copy_of is not None:
+            snapshot = self._processes.folder / f"snapshot-for-{name}"
+            with HubClient("", copy_of.folder) as client:
+                client.post("/api/v1/admin/snapshot", {"target": str(snapshot)})
+            snapshot.rename(hub.folder / "store")
         self.hubs[name] = hub
         self.start(hub)
         return hub
@@ -134,7 +140,7 @@ class Fabric:
     def join_more(self, names: Iterable[str]) -> list[Path]:
         """Make members of these names, which nothing runs as yet; their folders."""
         folders = [self._processes.folder / name for name in names]
-        token = self._invite({"uses": len(folders), "link": "p2p"})
+        token = self._invite({"uses": len(folders)})
         command = [sys.executable, "-m", "tests.fabric.joiner", token, *map(str, folders)]
         self._run(next(iter(self.hubs.values())).host, command)
         return folders

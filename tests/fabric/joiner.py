@@ -1,6 +1,7 @@
 """Joins machines to a fleet, from whatever host it runs on: `python -m tests.fabric.joiner TOKEN FOLDER...`.
 
-Each folder is named as its machine is. One process, since thirty of them would take a minute to start.
+Each folder is named as its machine is. The token is one for HTTPS, and the machines will deliver over libp2p: thirty
+processes, each with a node to join with, would take minutes to start.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ import sys
 from pathlib import Path
 
 import anyio
+import msgspec
 
 from peerwatch.cli.joining import join
+from peerwatch.cli.known_hub import load_known_hub, save_known_hub
 from peerwatch.model import SystemClock
+from peerwatch.settings import Settings
 
 
 async def _main(token: str, folders: list[str]) -> None:
     for folder in map(Path, folders):
-        await join(token, folder.name, folder / "agent", SystemClock())
+        agent = folder / "agent"
+        await join(token, Settings(name=folder.name), agent, SystemClock())
+        save_known_hub(agent, msgspec.structs.replace(load_known_hub(agent), link="p2p"))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ class Host:
     def __init__(self, name: str, holder: _Holder) -> None:
         self.name = name
         self.address = ""
+        self.seen_as = ""
+        """The address from which the others hear it: its router's, where it has one."""
         self._holder = holder
 
     @property
@@ -75,12 +77,12 @@ class Host:
 
     def deaf_to(self, *others: Host) -> None:
         """Nothing of what they send arrives, while what is sent to them does."""
-        self._rules(*(f"INPUT -s {other.address} -j DROP" for other in others))
+        self._rules(*(f"INPUT -s {other.seen_as} -j DROP" for other in others))
 
     def cut_from(self, *others: Host) -> None:
         """Nothing arrives either way."""
         self.deaf_to(*others)
-        self._rules(*(f"OUTPUT -d {other.address} -j DROP" for other in others))
+        self._rules(*(f"OUTPUT -d {other.seen_as} -j DROP" for other in others))
 
     def lossy(self, share: float) -> None:
         """Of what comes by the network, such a share is lost, by chance."""
@@ -144,7 +146,7 @@ class Network:
             "iptables -w -A FORWARD -i eth0 -m conntrack --ctstate NEW -j DROP"
         )
         host.run("ip addr add 192.168.7.2/24 dev eth0; ip link set eth0 up; ip route add default via 192.168.7.1")
-        host.address = "192.168.7.2"
+        host.address, host.seen_as = "192.168.7.2", router.address
         return host
 
     def _empty(self, name: str) -> Host:
@@ -160,7 +162,7 @@ class Network:
         self._switch.run(
             f"ip link add {port} type veth peer name eth0 netns {host.pid}; ip link set {port} master switch up"
         )
-        host.address = f"{_PREFIX}{self._addresses}"
+        host.address = host.seen_as = f"{_PREFIX}{self._addresses}"
         host.run(f"ip addr add {host.address}/24 dev eth0; ip link set eth0 up")
 
 
