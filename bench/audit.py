@@ -11,6 +11,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ def main() -> None:
     workload = Workload(given.agents, int(given.hours * 720), START_MS + int(given.hours * 3_600_000) // 5_000 * 5_000)
     keys = [PrivateKey(number.to_bytes(32, "big")) for number in range(workload.agents)]
     with tempfile.TemporaryDirectory(prefix="bench-audit-") as folder:
-        fill(Path(folder), workload, keys)
+        filling = get_context("fork").Process(target=fill, args=(Path(folder), workload, keys))
+        filling.start()  # in a process of its own, so that the memory shown is the audit's
+        filling.join()
         _show_sizes(StoreReader(Path(folder), envelope_decoder()), workload)
         signers = [Signer(workload.name(number), key.public, key.public) for number, key in enumerate(keys)]
         rows = [_timed(Path(folder), signers, name) for name in ("", workload.name(workload.agents // 2))]

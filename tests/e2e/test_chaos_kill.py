@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from random import Random
@@ -41,6 +42,9 @@ def test_a_hub_killed_fifty_times_under_twenty_agents_loses_nothing_and_stores_n
     assert verdict.wanted > 20 * KILLS
     assert verdict.good, verdict
     assert hub.stop(10) == 0
+    proven = processes.run("verify", "--json", "--data", str(fleet.folder), within_s=120)
+    assert proven.returncode == 0, proven  # who signed what survives kills in the middle of flushes and compactions
+    assert sum(one["proven"] for one in json.loads(proven.stdout)["agents"]) > verdict.wanted // 2
     hub = fleet.start_hub()  # and once more from what is on disk alone
     fleet.wait_alive(hub)
     assert fleet.compare().good

@@ -37,7 +37,7 @@ def test_what_agents_signed_is_proven_wherever_it_lies(processes: Processes) -> 
     fleet.wait_alive(hub)
     pusher = fleet.push(["a", "b"], interval_s=0.02)
     eventually(lambda: _proven(processes, fleet) > 10_000, "runs are signed", 60)
-    live = _verify(processes, fleet.folder)
+    live = _verify(processes, Path(fleet.folder.name))  # relative to where it is called
     assert not live["broken"] and not list(fleet.folder.glob("verify-*"))
     finish(pusher)
     snapshot = processes.folder / "copy"

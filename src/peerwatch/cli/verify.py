@@ -106,9 +106,8 @@ def _readable(data: Path, store: Path | None) -> Iterator[Path]:
     _sweep(data)
     if socket_path(data).exists():
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=data) as work:
-            copy = Path(work) / "store"
-            with suppress(LinkError), HubClient("", data) as hub:
-                hub.post("/api/v1/admin/snapshot", {"target": str(copy)})
+            copy = (Path(work) / "store").resolve()
+            if _copied(data, copy):
                 yield copy
                 return
     disk = Disk()
@@ -119,6 +118,14 @@ def _readable(data: Path, store: Path | None) -> Iterator[Path]:
         yield data / "store"
     finally:
         disk.close(lock)
+
+
+def _copied(data: Path, target: Path) -> bool:
+    """Have the running hub write a snapshot; False when none runs after all."""
+    with suppress(LinkError), HubClient("", data) as hub:
+        hub.post("/api/v1/admin/snapshot", {"target": str(target)})
+        return True
+    return False
 
 
 def _sweep(data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from hashlib import sha256
 
@@ -14,19 +15,22 @@ from peerwatch.fleet.membership import Membership
 from peerwatch.wire.identity import peer_id
 
 _SHOWN_DAMAGE = 5
+_FILE_COLUMNS = 120  # of what nobody sees on a screen: no line is folded that somebody may search
 _COUNTED_AS_BATCHES = (Reason.GONE, Reason.MISSING)
 
 
 def print_report(report: AuditReport, membership: Membership) -> None:
-    """The table, then what cannot be proven and why, then the first offence of each agent."""
-    console = Console()
+    """The table, then what cannot be proven and why, then what is broken, with the first offence of each agent."""
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
     if not report.tallies:
         console.print("no stored sample matches")
     else:
         console.print(_table(report))
-    for one in report.tallies:
-        for reason, samples in sorted(one.unproven.items(), key=lambda item: item[0].value):
-            console.print(f"{one.name}: {samples:,} samples not provable: {reason.value}", highlight=False)
+    for reason in Reason:
+        counts = [one.unproven[reason] for one in report.tallies if one.unproven[reason]]
+        if counts:
+            agents = "1 agent" if len(counts) == 1 else f"{len(counts)} agents"
+            console.print(f"not provable: {sum(counts):,} samples of {agents}: {reason.value}", highlight=False)
     for one in report.tallies:
         for reason, samples in sorted(one.broken.items(), key=lambda item: item[0].value):
             unit = "batches" if reason in _COUNTED_AS_BATCHES else "samples"
@@ -37,22 +41,21 @@ def print_report(report: AuditReport, membership: Membership) -> None:
         console.print(f"[red]damaged: {place}[/]", highlight=False)
     if len(report.damage) > _SHOWN_DAMAGE:
         console.print(f"[red]and {len(report.damage) - _SHOWN_DAMAGE} more damaged places: peerwatch fsck[/]")
-    console.print(f"fleet {membership.fleet.hex()}, root key {key_id(membership.trust.root)}", highlight=False)
+    console.print(f"fleet {membership.fleet.hex()}, root key {membership.trust.root.hex()}", highlight=False)
     console.print("[red]broken[/]" if report.broken else "nothing contradicts what was signed")
 
 
 def _table(report: AuditReport) -> Table:
     table = Table(box=None)
-    for name in ("agent", "key", "from", "to"):
-        table.add_column(name)
+    for name in ("agent", "key", "from, to"):
+        table.add_column(name, overflow="fold")
     for name in ("samples", "proven", "not provable", "broken", "unsigned"):
         table.add_column(name, justify="right")
     for one in report.tallies:
         table.add_row(
             one.name,
             key_id(one.key),
-            _time(one.first_ms),
-            _time(one.last_ms),
+            f"{_time(one.first_ms)}\n{_time(one.last_ms)}",
             f"{one.samples:,}",
             f"{one.proven:,}",
             f"{sum(one.unproven.values()):,}",
