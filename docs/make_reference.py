@@ -14,17 +14,18 @@ import sys
 import tempfile
 import typing
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.ship import Link
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.hub_app import HubApp
 from peerwatch.cli.hub_role import HubRole
 from peerwatch.cli.main import COMMANDS, make_parser
-from peerwatch.links.local import LocalLink
 from peerwatch.model import SystemClock
 from peerwatch.serve.gate import needed_scope
 from peerwatch.settings import AgentHttpConfig, HubConfig, Settings
@@ -263,14 +264,13 @@ def render() -> str:
 
 
 def _agent(role: HubRole, settings: Settings, clock: SystemClock, registry: CollectorRegistry) -> AgentRole:
-    async def push(request: bytes) -> tuple[bytes, float | None]:
+    def open_link(_: bytes) -> AbstractAsyncContextManager[Link]:
         raise AssertionError("never started")
 
     identity = AgentIdentity(
         role.authority.member, role.authority.keys.signing, role.authority.membership, settings.folder / "epoch.json"
     )
-    link = LocalLink(push, bytes)
-    return AgentRole(settings, AgentConfig(), identity, link, "hub", role.authority.member, clock, registry)
+    return AgentRole(settings, AgentConfig(), identity, open_link, clock, registry)
 
 
 def main() -> int:

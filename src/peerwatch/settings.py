@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.delivery import DeliveryConfig
 from peerwatch.agent.ship import ShipConfig
 from peerwatch.collector.config import CollectorConfig
 from peerwatch.collector.remote_write.config import RemoteWriteConfig
@@ -122,6 +123,7 @@ class Settings:
     agent: AgentConfig = field(default_factory=AgentConfig)
     agent_http: AgentHttpConfig = field(default_factory=AgentHttpConfig)
     p2p: P2pConfig = field(default_factory=P2pConfig)
+    delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
     ship: ShipConfig = field(default_factory=ShipConfig)
     spool: SpoolConfig = field(default_factory=SpoolConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)

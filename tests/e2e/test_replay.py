@@ -21,6 +21,8 @@ from tests.e2e.processes import QUICK, Processes, Running, eventually
 pytestmark = pytest.mark.e2e
 NEVER_FLUSHING = {"PEERWATCH_STORE_FLUSH_INTERVAL_S": "3600"}
 """So that everything ever stored can be counted in the WAL."""
+AT_ONCE = {"PEERWATCH_DELIVERY_NEWCOMER_S": "0", **QUICK}
+"""So that an epoch is closed when the next one begins, and not when nothing of it is kept for newcomers any more."""
 
 
 def _stored(fleet: Fleet) -> list[EnvelopeRecord]:
@@ -59,7 +61,7 @@ def _joined(processes: Processes, fleet: Fleet, name: str) -> Path:
 
 
 def _agent(processes: Processes, data: Path) -> Running:
-    return processes.start("agent", "--data", str(data), "--metrics-port", "0", extra=QUICK)
+    return processes.start("agent", "--data", str(data), "--metrics-port", "0", extra=AT_ONCE)
 
 
 def _restarted(fleet: Fleet, hub: Running, *, crash: bool = False) -> Running:

@@ -294,3 +294,18 @@ def test_numbers_that_cannot_work_are_refused(numbers: dict[str, int], message: 
     """The error names the setting, its value and what is allowed."""
     with pytest.raises(ConfigError, match=message):
         SpoolConfig(**numbers)  # type: ignore[arg-type]  # ints only
+
+
+def test_a_receiver_may_let_go_of_what_it_does_not_need(tmp_path: Path) -> None:
+    """Below a position, in all epochs, over a restart; what is handed out is not offered again either."""
+    rig = Rig(tmp_path, small())
+    rig.append(*range(10))
+    rig.append(*range(5), epoch=2)
+    late = rig.spool.reader("late")
+    late.fresh(1)
+    late.settle(Position(2, 3))
+    assert late.pending().count == 2 and rig.spool.floor() == Position(2, 3)
+    rig.reopen()
+    late = rig.spool.reader("late")
+    assert [item.position for item in late.fresh(BIG) + late.backfill(BIG)] == [Position(2, 3), Position(2, 4)]
+    assert rig.spool.receivers() == ["late"]

@@ -35,20 +35,23 @@ class ShipMetrics:
         """The metrics of one hub; `pending` and `held` are asked at every scrape."""
         self._pending.labels(hub).set_function(pending)
         self._held.labels(hub).set_function(held)
-        return HubMetrics(hub, self._batches, self._failures, self._bytes)
+        return HubMetrics(hub, self._batches, (self._failures, self._bytes, self._pending, self._held))
 
 
 class HubMetrics:
-    """The metrics of one shipper."""
+    """The metrics of one shipper. `rest` are failures, sent bytes, pending and held."""
 
-    def __init__(self, hub: str, batches: Counter, failures: Counter, sent_bytes: Counter) -> None:
+    def __init__(self, hub: str, batches: Counter, rest: tuple[Counter, Counter, Gauge, Gauge]) -> None:
         self._hub = hub
         self._batches = batches
-        self._failures = failures.labels(hub)
-        self._bytes = sent_bytes.labels(hub)
+        self._rest = rest
+        self._failures = rest[0].labels(hub)
+        self._bytes = rest[1].labels(hub)
+        self._results: set[str] = set()
 
     def batches(self, result: str, count: int = 1) -> None:
         """`count` batches ended so."""
+        self._results.add(result)
         self._batches.labels(self._hub, result).inc(count)
 
     def failed(self) -> None:
@@ -58,3 +61,10 @@ class HubMetrics:
     def sent(self, size_bytes: int) -> None:
         """A request went out."""
         self._bytes.inc(size_bytes)
+
+    def end(self) -> None:
+        """Nothing is delivered to this hub any more: its series end."""
+        for one in self._rest:
+            one.remove(self._hub)
+        for result in self._results:
+            self._batches.remove(self._hub, result)

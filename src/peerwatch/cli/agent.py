@@ -1,4 +1,4 @@
-"""`peerwatch agent`: sample this machine and deliver to the hub that it joined."""
+"""`peerwatch agent`: sample this machine and deliver to the hubs of the fleet that it joined."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import anyio
 
-from peerwatch.agent.ship import Link
 from peerwatch.cli import options
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.ban_book import BanBook
 from peerwatch.cli.hub_peers import hub_peers, peer_of, relay_peers
+from peerwatch.cli.hub_ways import HubWays
 from peerwatch.cli.known_hub import KnownHub, load_known_hub
 from peerwatch.cli.mesh_probes import MeshProbes
 from peerwatch.cli.node_page import NodePage
@@ -19,9 +19,6 @@ from peerwatch.cli.running import run_role
 from peerwatch.errors import ConfigError
 from peerwatch.fleet.keys import load_or_create_keys
 from peerwatch.fleet.membership import Membership
-from peerwatch.links.first import FirstLink
-from peerwatch.links.https import HttpsLink
-from peerwatch.links.p2p import P2pLink
 from peerwatch.model import Clock, SystemClock
 from peerwatch.settings import Settings
 from peerwatch.telemetry import CollectorRegistry
@@ -29,7 +26,7 @@ from peerwatch.wire.identity import peer_id
 
 
 def agent(data: options.Data = None, metrics_port: options.MetricsPort = None, config: options.Config = None) -> None:
-    """Sample this machine and deliver to its hub. Join first: peerwatch join TOKEN."""
+    """Sample this machine and deliver to its fleet's hubs. Join first: peerwatch join TOKEN."""
     run_agent(options.settings_from(config, data=data, agent_http__port=metrics_port))
 
 
@@ -49,26 +46,20 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
         raise ConfigError(f"{folder}: the membership does not contain this machine; join again")
     identity = AgentIdentity(keys.peer.public, keys.signing, membership, folder / "epoch.json")
     peers = _Peers(settings, hub, membership, clock)
-    member = _only_hub(membership)
-    node = None
-    if peers.wanted:
-        member = member or peers.first()
-        node = _node(settings, folder, membership, peers, clock)
-    async with HttpsLink(hub.addresses[0], hub.certificate_pem) as https, anyio.create_task_group() as around:
-        link: Link = https
+    node = _node(settings, folder, membership, peers, clock) if peers.wanted else None
+    ways = HubWays(hub, membership, node, peers.found, https_too=settings.p2p.https_fallback)
+    async with anyio.create_task_group() as around:
         page = None
         if node is not None:
             mesh = MeshProbes(keys.peer, membership, peers.found, settings.p2p.probe_interval_s, node, clock)
             around.start_soon(mesh.run)
             page = NodePage(mesh.page)
             around.start_soon(page.run)
-            p2p = P2pLink(lambda protocol, body: node.deliver(member, protocol, body))
-            link = FirstLink([p2p, https]) if settings.p2p.https_fallback else p2p
             around.start_soon(node.run)
-        role = AgentRole(settings, settings.agent, identity, link, "hub", member, clock, CollectorRegistry(), page)
+        role = AgentRole(settings, settings.agent, identity, ways.open, clock, CollectorRegistry(), page)
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
-            where = hub.addresses[0] if node is None else f"{peer_id(member)} over libp2p"
+            where = ", ".join(ways.describe(one) for one in role.delivery.hubs) or "no hub, as none is a member now"
             print(f"peerwatch agent {entry.name}: delivering to {where}", flush=True)
             if role.metrics_url:
                 print(f"metrics for a Prometheus that pulls: {role.metrics_url}", flush=True)
@@ -96,15 +87,9 @@ class _Peers:
         relays = relay_peers(self._membership.roster, self._clock.now_ms(), self._p2p.bootstrap_peers)
         return {**relays, **self.found()}
 
-    def first(self) -> bytes:
-        """The hub to deliver to where there are several: the first that was set, or that the token names."""
-        ids = {peer_id(member): member for member in self.found()}
-        named = [peer_of(text) for text in (*self._p2p.bootstrap_peers, *self._known.multiaddrs)]
-        return next((ids[one] for one in named if one in ids), b"")
-
 
 def _node(settings: Settings, folder: Path, membership: Membership, peers: _Peers, clock: Clock) -> NodeProcess:
-    """The libp2p node that delivers to the hub."""
+    """The libp2p node that delivers to the hubs."""
     found = peers.found()
     ids = {peer_id(member) for member in peers.held()}
     bootstrap = settings.p2p.bootstrap_peers
@@ -119,9 +104,3 @@ def _node(settings: Settings, folder: Path, membership: Membership, peers: _Peer
     start = node_start(settings, folder, folder / "peer.key", "agent")
     bans = BanBook(folder / "kept-bans", settings.name, clock, lambda: membership.roster)
     return NodeProcess(start, lambda: membership.roster, clock, bans=bans, hold=peers.held)
-
-
-def _only_hub(membership: Membership) -> bytes:
-    """The fleet's hub where there is one; empty where several could be meant by the address."""
-    hubs = [entry.member for entry in membership.roster if entry.is_hub and not entry.revoked]
-    return hubs[0] if len(hubs) == 1 else b""

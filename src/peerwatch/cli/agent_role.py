@@ -17,9 +17,12 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 import peerwatch
 from peerwatch.agent.agent import Agent
 from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.embedded import EmbeddedDelivery, OpenLink
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
+from peerwatch.agent.newcomers import Newcomers
 from peerwatch.agent.seal import Sealer
 from peerwatch.agent.ship import Link, Shipper
+from peerwatch.agent.ship_metrics import ShipMetrics
 from peerwatch.agent.sources.node import Page
 from peerwatch.errors import PeerError, QuotaError, StoreError
 from peerwatch.fleet.epoch import next_epoch, read_machine_id
@@ -50,8 +53,8 @@ class AgentIdentity:
 class AgentRole:
     """Owns everything an agent runs. Opening it takes the spool's folder; `run` samples and delivers.
 
-    `hub` is the member whose acks count for `receiver`; empty: any certified hub of the fleet. `node` gives the metrics
-    of the libp2p node, where there is one.
+    It delivers to the hubs in its membership, each by the link that `open_link` gives. `node` gives the metrics of the
+    libp2p node, where there is one.
     """
 
     def __init__(
@@ -59,34 +62,25 @@ class AgentRole:
         settings: Settings,
         config: AgentConfig,
         identity: AgentIdentity,
-        link: Link,
-        receiver: str,
-        hub: bytes,
+        open_link: OpenLink,
         clock: Clock,
         registry: CollectorRegistry,
         node: Page | None = None,
     ) -> None:
+        self._settings = settings
         self._clock = clock
         self._registry = registry
+        self._identity = identity
         self.spool = Spool.open(settings.folder / "spool", settings.spool, clock=clock, registry=registry)
         epoch = next_epoch(identity.epoch_file, read_machine_id(), clock.now_ms())
         run_file = identity.epoch_file.with_name("open_run")
         self._sealer = Sealer(identity.membership.fleet, identity.member, identity.signing, epoch, run_file=run_file)
-        self.shipper = Shipper(
-            self.spool,
-            receiver,
-            link,
-            identity.membership,
-            identity.member,
-            self._sealer.delta,
-            settings.ship,
-            clock,
-            registry,
-            hub=hub,
-        )
+        self._ship_metrics = ShipMetrics(registry)
+        keep_s = settings.delivery.newcomer_s
+        newcomers = Newcomers(self.spool, keep_s, clock) if keep_s else None
+        self.delivery = EmbeddedDelivery(self.spool, self._hubs, open_link, self._shipper, newcomers)
         self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
         self.agent = Agent(config, self._deliver, registry, clock=clock, node=node)
-        self._settings = settings
         _announce(settings, registry)
         self._started_s = clock.monotonic_s()
         self.metrics_url = ""
@@ -97,8 +91,7 @@ class AgentRole:
         async with anyio.create_task_group() as tasks:
             if self._settings.agent_http.enabled:
                 await tasks.start(self._serve_metrics)
-            shipping = anyio.CancelScope()
-            tasks.start_soon(_run_within, shipping, self.shipper.run, anyio.Event())
+            tasks.start_soon(self.delivery.run)
             spooled = anyio.Event()
             tasks.start_soon(self._spool_batches, self._batches, spooled)
             sampling, sampled = anyio.CancelScope(), anyio.Event()
@@ -107,8 +100,7 @@ class AgentRole:
             await stop.wait()
             sampling.cancel()
             await self._settle(sampled, spooled)
-            shipping.cancel()
-            remaining = await self.shipper.drain(_DRAIN_S)
+            remaining = await self.delivery.drain(_DRAIN_S)
             _log.info("agent stopped", undelivered_batches=remaining)
             tasks.cancel_scope.cancel()
         self.stopped.set()
@@ -125,6 +117,26 @@ class AgentRole:
         self.spool.close()
         self._sealer.close()
 
+    def _hubs(self) -> list[bytes]:
+        """The hubs that may act now, by the signed roster."""
+        roster, now_ms = self._identity.membership.roster, self._clock.now_ms()
+        return [entry.member for entry in roster if entry.is_hub and roster.may_act(entry, now_ms)]
+
+    def _shipper(self, receiver: str, hub: bytes, link: Link) -> Shipper:
+        return Shipper(
+            self.spool,
+            receiver,
+            link,
+            self._identity.membership,
+            self._identity.member,
+            self._sealer.delta,
+            self._settings.ship,
+            self._clock,
+            self._registry,
+            hub=hub,
+            metrics=self._ship_metrics,
+        )
+
     def _deliver(self, batch: Batch) -> None:
         try:
             self._incoming.send_nowait(batch)
@@ -140,7 +152,7 @@ class AgentRole:
                     await anyio.to_thread.run_sync(self._spool_one, batch)
                 except (StoreError, PeerError) as error:  # PeerError: a batch that no hub would take
                     _log.error("batch lost before the spool", reason=str(error), samples=batch.sample_count)
-                self.shipper.wake()
+                self.delivery.wake()
         done.set()
 
     def _spool_one(self, batch: Batch) -> None:
@@ -152,7 +164,7 @@ class AgentRole:
     def readiness(self) -> Readiness:
         """Ready when samples reach the spool's disk and a hub acknowledges them; else what does not, in words."""
         degraded = self.spool.stats().degraded
-        connected = self.shipper.last_ack_ms > 0
+        connected = self.delivery.last_ack_ms > 0
         status = degraded or ("ok" if connected else "no hub has acknowledged anything yet")
         fields: dict[str, str | int | float] = {
             "status": status,

@@ -90,7 +90,7 @@ class HubRole:
         self._introducer = Introducer(self.authority, clock)
         self.bans = BanBook(folder / "fleet" / "bans", settings.name, clock, lambda: self.authority.membership.roster)
         self.collector.keep_out(self.bans.blocking)
-        self._node = self._make_node()
+        self.node = self._make_node()
         ban_sync = BanSync(self.authority, self.bans, clock)
         self._sync = RosterSync(self.authority, ban_sync, settings.hub.sync_interval_s, clock, registry)
         self.bans.on_change = self._sync.wake
@@ -98,7 +98,7 @@ class HubRole:
             self.bans,
             ban_sync,
             lambda: self.authority.membership.roster,
-            self._node,
+            self.node,
             clock,
         )
         self.authority.on_change = self._on_roster_change
@@ -149,7 +149,7 @@ class HubRole:
             addresses=self._invite_addresses(),
             tls_pin=self.tls.pin() if self.tls else b"",
             max_request_bytes=self._settings.collector.limits.max_request_bytes,
-            node_metrics=self._node.metrics if self._node is not None else None,
+            node_metrics=self.node.metrics if self.node is not None else None,
             routes=[self._write_route, *self._query.routes, *self._sd.routes(), *self._ban_routes.routes()],
         )
 
@@ -178,8 +178,8 @@ class HubRole:
             async with anyio.create_task_group() as servers:
                 await servers.start(public.run)
                 await servers.start(private.run)
-                if self._node is not None:
-                    servers.start_soon(_run_until, stop, self._node.run)
+                if self.node is not None:
+                    servers.start_soon(_run_until, stop, self.node.run)
                 _log.info("hub ready", url=self.url, data=str(self._settings.folder))
                 task_status.started()
                 await stop.wait()
@@ -201,11 +201,11 @@ class HubRole:
             self._clock,
             bans=self.bans,
             answer=self.answer_member,
-            hold=self._other_hubs,
+            hold=self.other_hubs,
             on_addresses=self._announcement.node_listens,
         )
 
-    def _other_hubs(self) -> Mapping[bytes, Sequence[str]]:
+    def other_hubs(self) -> Mapping[bytes, Sequence[str]]:
         """Hubs stay connected to one another, and to the relays that were set."""
         roster, set_by_hand = self.authority.membership.roster, self._settings.p2p.bootstrap_peers
         now_ms = self._clock.now_ms()

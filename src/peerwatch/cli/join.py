@@ -39,7 +39,13 @@ def join(
     joined = anyio.run(joining.join, token, settings, folder, SystemClock())
     if is_hub:
         print(f"joined as hub {joined.entry.name}, by {joined.address}; start it with: peerwatch hub", flush=True)
-        print("its roster follows within seconds; samples it has from the agents that deliver to it", flush=True)
+        print(
+            "its roster follows within seconds, and agents deliver to it too; so that it has what another hub has,",
+            flush=True,
+        )
+        print(
+            f"before its first start move a `peerwatch snapshot` of that one to {settings.folder / 'store'}", flush=True
+        )
         return
     if is_relay:
         print(f"joined as relay {joined.entry.name}, by {joined.address}", flush=True)

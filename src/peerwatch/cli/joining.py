@@ -14,10 +14,11 @@ from peerwatch.errors import ConfigError, LinkError, PeerError
 from peerwatch.fleet.invite import Enrolment, Invite, decode_token, sign_enrolment
 from peerwatch.fleet.keys import MemberKeys, load_or_create_keys
 from peerwatch.fleet.membership import Membership, membership_from_hub
-from peerwatch.fleet.roster import RosterEntry
+from peerwatch.fleet.roster import RosterEntry, signer_of
 from peerwatch.links.https import HttpsLink, fetch_pinned
 from peerwatch.model import Clock
 from peerwatch.settings import Settings
+from peerwatch.wire.identity import peer_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,10 @@ async def join(token: str, settings: Settings, folder: Path, clock: Clock) -> Jo
     else:
         address, certificate, answer = await _ask(invite, request)
         addresses = (address, *(one for one in addresses if one != address))
-    entry = _accept(answer, invite, keys, folder, clock)
-    save_known_hub(folder, KnownHub(addresses, certificate, invite.link or "https", invite.multiaddrs))
+    membership = _accept(answer, invite, keys, folder, clock)
+    entry = _own_entry(membership, keys)
+    hub = peer_id(signer_of(membership.roster.raw(entry.member)))
+    save_known_hub(folder, KnownHub(addresses, certificate, invite.link or "https", invite.multiaddrs, hub))
     return Joined(entry, address)
 
 
@@ -87,12 +90,17 @@ async def _ask(invite: Invite, request: bytes) -> tuple[str, str, bytes]:
     raise LinkError("no hub could be reached:\n  " + "\n  ".join(failures or ["the token names no address"]))
 
 
-def _accept(answer: bytes, invite: Invite, keys: MemberKeys, folder: Path, clock: Clock) -> RosterEntry:
+def _accept(answer: bytes, invite: Invite, keys: MemberKeys, folder: Path, clock: Clock) -> Membership:
     """Believe the answer as far as it is signed, starting from the root in the token."""
     path = folder / "membership.bin"
     membership = membership_from_hub(path, answer, invite.fleet, invite.root, clock.now_ms())
+    _own_entry(membership, keys)
+    membership.save()
+    return membership
+
+
+def _own_entry(membership: Membership, keys: MemberKeys) -> RosterEntry:
     entry = membership.roster.get(keys.peer.public)
     if entry is None or entry.signing_key != keys.signing.public:
         raise PeerError("the hub's answer does not contain this machine's own entry")
-    membership.save()
     return entry

@@ -1,4 +1,4 @@
-"""KnownHub: which hub a joined machine delivers to, and how it is recognised."""
+"""KnownHub: by which hub a machine joined, and how it is recognised."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from peerwatch.fleet.files import read_private, write_private
 class KnownHub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`certificate_pem` pins the hub's own certificate; empty where the system's authorities decide.
 
-    `link` is how the machine delivers, `multiaddrs` where hubs are reached over libp2p: its own, then spare ones.
+    `link` is how the machine delivers, `multiaddrs` where hubs are reached over libp2p: its own, then spare ones. `hub`
+    is the peer id of the hub that let the machine in; empty in older files.
     """
 
     addresses: tuple[str, ...]
     certificate_pem: str = ""
     link: str = "https"
     multiaddrs: tuple[str, ...] = ()
+    hub: str = ""
 
 
 def load_known_hub(folder: Path) -> KnownHub:

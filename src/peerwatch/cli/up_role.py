@@ -1,14 +1,19 @@
-"""UpRole: hub and agent of one machine in one process, joined by a local link."""
+"""UpRole: hub and agent of one machine in one process, joined by a local link; to other hubs as any agent."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 
 from peerwatch.agent.config import AgentConfig
+from peerwatch.agent.ship import Link
 from peerwatch.cli.agent_role import AgentIdentity, AgentRole
 from peerwatch.cli.hub_role import HubRole
+from peerwatch.cli.hub_ways import HubWays
+from peerwatch.cli.known_hub import KnownHub
 from peerwatch.cli.roster_sync import learn_at_start
 from peerwatch.links.local import LocalLink
 from peerwatch.model import SystemClock
@@ -36,18 +41,42 @@ async def run_up(settings: Settings, stop: anyio.Event) -> None:
 
 
 def _local_agent(settings: Settings, hub: HubRole, clock: SystemClock) -> AgentRole:
-    async def push(request: bytes) -> tuple[bytes, float | None]:
-        result = await hub.collector.push(request)
-        return result.reply, result.wait_s
-
     authority = hub.authority
     identity = AgentIdentity(
         authority.member, authority.keys.signing, authority.membership, settings.folder / "fleet" / "epoch.json"
     )
-    link = LocalLink(push, lambda: authority.membership.welcome(authority.member))
-    return AgentRole(
-        settings, every_tick(settings), identity, link, "local", authority.member, clock, CollectorRegistry()
-    )
+    ways = HubWays(KnownHub(()), authority.membership, hub.node, hub.other_hubs, https_too=True)
+
+    async def push(request: bytes) -> tuple[bytes, float | None]:
+        result = await hub.collector.push(request)
+        return result.reply, result.wait_s
+
+    def word() -> bytes:
+        return authority.membership.welcome(authority.member)
+
+    @asynccontextmanager
+    async def open_link(member: bytes) -> AsyncIterator[Link]:
+        if member == authority.member:
+            yield LocalLink(push, word)
+            return
+        async with ways.open(member) as other:
+            yield _OwnWord(other, word)
+
+    return AgentRole(settings, every_tick(settings), identity, open_link, clock, CollectorRegistry())
+
+
+class _OwnWord:
+    """A link to another hub. Who belongs says this machine's own hub, which merges what the others know itself."""
+
+    def __init__(self, link: Link, word: Callable[[], bytes]) -> None:
+        self._link = link
+        self._word = word
+
+    async def push(self, request: bytes) -> bytes:
+        return await self._link.push(request)
+
+    async def membership(self) -> bytes:
+        return self._word()
 
 
 def every_tick(settings: Settings) -> AgentConfig:

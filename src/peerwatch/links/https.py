@@ -56,6 +56,7 @@ class HttpsLink:
         self._authority, self._prefix = parts.netloc, parts.path
         self._tls = _context(certificate_pem) if self._secure else None
         self._idle: list[tuple[float, HttpConnection]] = []
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,7 +67,8 @@ class HttpsLink:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close what is kept."""
+        """Close what is kept, and keep nothing of what is still in use; that it does not end."""
+        self._closed = True
         while self._idle:
             await self._idle.pop()[1].close()
 
@@ -129,7 +131,7 @@ class HttpsLink:
         keep = False
         try:
             answer = await connection.exchange(request)
-            keep = answer.keeps_alive and len(self._idle) < _MOST_IDLE
+            keep = answer.keeps_alive and len(self._idle) < _MOST_IDLE and not self._closed
             return answer
         finally:
             if keep:

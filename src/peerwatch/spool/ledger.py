@@ -113,7 +113,7 @@ class Ledger:
         for part in self._parts:
             receiver.add(part, self.floor)
         if cursor is not None:
-            self._settle_below(receiver, cursor.low)
+            self.settle(receiver, cursor.low)
             for epoch, runs in cursor.acked.items():
                 self.ack(receiver, epoch, runs)
         return True
@@ -134,6 +134,11 @@ class Ledger:
         for first, last in checked:
             for part in self._between(Position(epoch, first), Position(epoch, last)):
                 receiver.ack(part, *part.entries.span(epoch, first, last))
+
+    def settle(self, receiver: Receiver, low: Position) -> None:
+        """A receiver needs nothing below `low`."""
+        for part in self._parts:
+            receiver.ack(part, 0, part.entries.lower(low))
 
     def release(self, receiver: Receiver, positions: Iterable[Position]) -> None:
         """Envelopes did not arrive and wait again."""
@@ -202,10 +207,6 @@ class Ledger:
         else:
             low = self.floor if self.last is None else max(self.floor, self.last.next())
         return Cursor(low, receiver.acked_runs(self._parts, low))
-
-    def _settle_below(self, receiver: Receiver, low: Position) -> None:
-        for part in self._parts:
-            receiver.ack(part, 0, part.entries.lower(low))
 
     def _needed(self, part: Part, index: int) -> bool:
         if not self._receivers:

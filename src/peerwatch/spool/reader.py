@@ -43,6 +43,10 @@ class SpoolReader:
         """
         self._spool.ack(self.receiver, epoch, runs)
 
+    def settle(self, below: Position) -> None:
+        """The receiver needs nothing below this position any more; persisted, and segments may be freed."""
+        self._spool.settle(self.receiver, below)
+
     def release(self, positions: Iterable[Position]) -> None:
         """These did not arrive: they wait again, each in the lane of its age. Acknowledged ones stay so."""
         self._spool.release(self.receiver, positions)

@@ -48,8 +48,8 @@ class Spool:
     `peerwatch_spool_dropped_total` and lifts `floor`. While the disk refuses, a bounded queue in memory takes over
     (`stats().degraded` says why) and returns to disk when it can; what is only there a crash loses.
 
-    Threads: one process (the folder is locked), any of its threads. `floor`, `last_position`, `stats` and `pending`
-    return at once and may be called on the event loop. Everything else waits for the disk and for other callers:
+    Threads: one process (the folder is locked), any of its threads. `floor`, `last_position`, `stats`, `receivers` and
+    `pending` return at once and may be called on the event loop. Everything else waits for the disk and other callers:
     `append` for one write and one fdatasync, the others for one read or one small file; call it in a worker thread.
     Attach every receiver after opening and before the first ack: only then can one whose cursor was lost be known.
     """
@@ -144,6 +144,10 @@ class Spool:
                 self._publish()
         return SpoolReader(self, receiver)
 
+    def receivers(self) -> list[str]:
+        """Everybody for whom something is kept, sorted."""
+        return sorted(self._view.pending)
+
     def forget(self, receiver: str) -> None:
         """Keep nothing more for a receiver, as when a hub leaves the fleet. Unknown ones are fine.
 
@@ -195,11 +199,15 @@ class Spool:
             self._check_open()
             of = self._ledger.receiver(receiver)
             self._ledger.ack(of, epoch, runs)
-            self._ledger.is_complete = True
-            self._publish()
-            self._cursors.unsaved.add(receiver)
-            self._save_unsaved()
-            self._free()
+            self._moved_on(of)
+
+    def settle(self, receiver: str, below: Position) -> None:
+        """Note what a receiver does not need (see SpoolReader)."""
+        with self._lock:
+            self._check_open()
+            of = self._ledger.receiver(receiver)
+            self._ledger.settle(of, below)
+            self._moved_on(of)
 
     def release(self, receiver: str, positions: Iterable[Position]) -> None:
         """Let envelopes wait again (see SpoolReader)."""
@@ -295,6 +303,13 @@ class Spool:
         self._metrics.damaged()
         self._metrics.dropped(CORRUPT, 1, part.entries.sizes[index])
         self._ledger.lose(part, index)
+
+    def _moved_on(self, of: Receiver) -> None:
+        self._ledger.is_complete = True
+        self._publish()
+        self._cursors.unsaved.add(of.name)
+        self._save_unsaved()
+        self._free()
 
     def _save(self, of: Receiver) -> None:
         self._cursors.save(of.name, self._ledger.cursor(of))
