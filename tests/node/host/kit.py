@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.abc
@@ -191,6 +191,20 @@ class _Socket:
         """Nobody asks."""
 
 
+class Target(Protocol):
+    """What an attacker must know of a node: a `Node` of the test's own, or that of a process."""
+
+    @property
+    def member(self) -> bytes:
+        """Its member id."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """Where it listens on loopback."""
+        ...
+
+
 class Attacker:
     """A peer that goes as far into the protocol as a test says and then sends what it likes."""
 
@@ -201,13 +215,13 @@ class Attacker:
         self.secured: Any = None
 
     @classmethod
-    async def connect(cls, target: Node, key: PrivateKey | None = None) -> Attacker:
-        """TCP only."""
-        stream = await anyio.connect_tcp("127.0.0.1", target.port)
+    async def connect(cls, target: Target, key: PrivateKey | None = None, source: str | None = None) -> Attacker:
+        """TCP only. `source` is one of this machine's addresses."""
+        stream = await anyio.connect_tcp("127.0.0.1", target.port, local_host=source)
         return cls(stream, key or PrivateKey.generate())
 
     @classmethod
-    async def muxed(cls, target: Node, key: PrivateKey | None = None) -> Attacker:
+    async def muxed(cls, target: Target, key: PrivateKey | None = None) -> Attacker:
         """As far as Yamux."""
         attacker = await cls.connect(target, key)
         await attacker.shake(target.member)
