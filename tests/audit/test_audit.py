@@ -22,6 +22,7 @@ from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.compression import Codec, Compressor
 from peerwatch.wire.identity import PrivateKey
 from peerwatch.wire.run_root import sign_run
+from peerwatch.wire.signed import Domain, sign_message
 from tests.audit.kit import START_MS, AuditedHub, reasons, remove, rewrite_log, set_value, tally, without_batch
 from tests.collector.kit import EPOCH, Agent, batch, series
 
@@ -445,3 +446,18 @@ def test_an_agent_that_was_given_another_name_keeps_its_proofs(tmp_path: Path) -
     hub.tamper(set_value(_at(40), 7.0))
     changed = hub.audit(renamed)
     assert sum(one.broken[Reason.CHANGED] for one in changed.tallies) == 20
+
+
+def test_runs_of_the_first_format_are_passed_over(tmp_path: Path) -> None:
+    """An upgraded hub still has them: its batches of that time are open, and nobody is accused."""
+    hub, one, two = _hub(tmp_path, "flushed")
+
+    def facts(told: BlockFacts) -> BlockFacts:
+        keys = {one.sender: one.key, two.sender: two.key}
+        roots = [root._replace(blob=sign_message(keys[root.sender], Domain.RUN_ROOT_1, b"")) for root in told.run_roots]
+        return replace(told, run_roots=roots)
+
+    hub.tamper(facts=facts)
+    report = hub.audit()
+    assert not report.broken
+    assert [reasons(found) for found in report.tallies] == [{Reason.OPEN: BATCHES * 20}] * 2

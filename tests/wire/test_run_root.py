@@ -10,7 +10,7 @@ from peerwatch.errors import DecodeError, PeerError, SignatureError
 from peerwatch.wire import merkle
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import PrivateKey, Verifier
-from peerwatch.wire.run_root import MAX_RUN_BATCHES, open_run, sign_run
+from peerwatch.wire.run_root import MAX_RUN_BATCHES, is_first_format, open_run, sign_run
 from peerwatch.wire.signed import Domain, sign_message
 
 KEY = PrivateKey(bytes(range(32)))
@@ -29,7 +29,7 @@ def test_a_part_is_proved_without_the_rest(leaves: list[bytes], data: st.DataObj
     run = open_run(_sign(leaves), Verifier(KEY.public))
     assert run.leaves == tuple(leaves)
     at = data.draw(st.integers(0, len(leaves) - 1))
-    path = run.path(at + 3)
+    path = merkle.path(merkle.levels([merkle.leaf_hash(leaf) for leaf in run.leaves]), at)
     assert len(path) <= 7
     assert merkle.climb(merkle.leaf_hash(leaves[at]), at, path) == run.root.root
     other = data.draw(st.binary(min_size=16, max_size=16))
@@ -101,3 +101,12 @@ def test_a_run_of_another_key_or_purpose_is_refused() -> None:
     wrong = sign_message(KEY, Domain.BATCH, message.payload)
     with pytest.raises(SignatureError):
         open_run(pb.Run(signed=wrong, leaves=bytes(32)).SerializeToString(), Verifier(KEY.public))
+
+
+def test_a_root_of_the_first_format_is_told_from_a_forged_one() -> None:
+    """Only its sender can have signed it; what it was over cannot be made again."""
+    old = sign_message(KEY, Domain.RUN_ROOT_1, b"any root")
+    assert is_first_format(old, Verifier(KEY.public))
+    assert not is_first_format(old, Verifier(PrivateKey.generate().public))
+    assert not is_first_format(_sign([bytes(16)]), Verifier(KEY.public))
+    assert not is_first_format(b"\xff", Verifier(KEY.public))

@@ -18,7 +18,7 @@ from peerwatch.model import Int64Array, Matcher
 from peerwatch.store.reader import LoggedBatch, StoreReader, Window
 from peerwatch.wire.identity import peer_id
 from peerwatch.wire.leaf import read_origin
-from peerwatch.wire.run_root import Place
+from peerwatch.wire.run_root import Place, is_first_format
 
 _SERIES_TOGETHER = 4096  # of agents whose samples are read at once: tiles hold the same series of many hosts
 _FOREVER_MS = 1 << 62
@@ -197,6 +197,8 @@ class Audit:
         try:
             self._claims_of(sender).add(blob)
         except PeerError as error:
+            if is_first_format(blob, self._claims_of(sender).verifier):
+                return
             offence = Offence(Reason.FORGED_RUN, number, 0, 0, f"came with {number[0]}/{number[1]}: {error}")
             self._tally_of(sender).note(Reason.FORGED_RUN, 0, offence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from peerwatch.errors import DecodeError, SignatureError
+from peerwatch.errors import DecodeError, PeerError, SignatureError
 from peerwatch.wire import merkle
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import KEY_BYTES, PrivateKey, Verifier
@@ -45,15 +45,6 @@ class Run:
     root: RunRoot
     leaves: tuple[bytes, ...]
 
-    def leaf(self, seq: int) -> bytes:
-        """The leaf of one of its numbers."""
-        return self.leaves[seq - self.root.first_seq]
-
-    def path(self, seq: int) -> list[bytes]:
-        """What leads from that leaf to the root: proves the one batch without the others (`merkle.climb`)."""
-        rows = merkle.levels([merkle.leaf_hash(leaf) for leaf in self.leaves])
-        return merkle.path(rows, seq - self.root.first_seq)
-
 
 def sign_run(
     key: PrivateKey, fleet: bytes, sender: bytes, first: Place, leaves: Sequence[bytes], before: Place
@@ -87,6 +78,15 @@ def open_run(raw: bytes, verifier: Verifier) -> Run:
     leaves = tuple(run.leaves[at : at + LEAF_BYTES] for at in range(0, len(run.leaves), LEAF_BYTES))
     _check(root, leaves)
     return Run(root, leaves)
+
+
+def is_first_format(raw: bytes, verifier: Verifier) -> bool:
+    """Whether it is a root that `verifier`'s key signed before leaves could be made again: true, and of no use."""
+    try:
+        open_message(raw, Domain.RUN_ROOT_1, verifier)
+    except PeerError:
+        return False
+    return True
 
 
 def _check(root: RunRoot, leaves: Sequence[bytes]) -> None:

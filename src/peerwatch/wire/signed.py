@@ -20,6 +20,7 @@ class Domain(Enum):
 
     BATCH = b"peerwatch/batch/1\n"
     ACK = b"peerwatch/ack/1\n"
+    RUN_ROOT_1 = b"peerwatch/run-root/1\n"
     RUN_ROOT = b"peerwatch/run-root/2\n"
     HUB_CERTIFICATE = b"peerwatch/hub-certificate/1\n"
     ROOT_ROTATION = b"peerwatch/root-rotation/1\n"
