@@ -14,6 +14,7 @@ _NAMES = {
     "natives": "native histograms: writing, keeping, asking",
     "agent": "what watching a machine costs that machine",
     "fabric": "what a thousand agents cost a hub and its node, over libp2p and over HTTPS",
+    "mesh": "what mesh probes cost an agent and the hub, in fleets of 10 to 1000",
 }
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from peerwatch.fleet.keys import load_key
-from peerwatch.wire.identity import peer_id
+from peerwatch.fleet.membership import Membership
+from peerwatch.fleet.partners import PartnerList, open_partners
+from peerwatch.wire.identity import PrivateKey, peer_id
+from peerwatch.wire.multiaddr import parse_tcp
+from peerwatch.wire.peer_info import seal_peer_info
+from peerwatch.wire.protocols import PARTNERS
 from tests.e2e.processes import QUICK, Processes, Running, ask, eventually
 
 pytest.importorskip("libp2p", reason="the extra p2p is not installed: make p2p")
+from tests.node.host.foreign import PARAMETERS, ForeignPeer, Kind, spawn  # its package needs libp2p
 
 pytestmark = pytest.mark.e2e
 SOON_S = 120.0  # a new pairing takes effect after 15 s, and the node is sampled every 15 s
@@ -47,11 +56,16 @@ class Mesh:
         """With its peer id."""
         return f"{self.listen}/p2p/{peer_id(load_key(self.folder / 'fleet' / 'peer.key').public)}"
 
-    def agent(self, name: str, *, listens: bool = True) -> Running:
-        """One that has joined, and measures every second."""
+    def join(self, name: str) -> Path:
+        """The folder of a machine that has joined."""
         data = self._processes.folder / name
         done = self._processes.run("join", self.token(name), "--no-run", "--data", str(data))
         assert done.returncode == 0, done
+        return data
+
+    def agent(self, name: str, *, listens: bool = True) -> Running:
+        """One that has joined, and measures every second."""
+        data = self.join(name)
         settings = {**QUICK, "P2P_BOOTSTRAP_PEERS": self.hub_address(), "PEERWATCH_P2P_PROBE_INTERVAL_S": "1"}
         if listens:
             settings["P2P_LISTEN_ADDRS"] = free_address()
@@ -94,3 +108,60 @@ def test_agents_measure_the_hub_and_each_other(processes: Processes) -> None:
     eventually(lambda: not any(pair[1] == "b" for pair in mesh.probes()), "b's series end everywhere", SOON_S, 0.5)
     assert {("a", hub), ("c", "a"), ("c", hub)} <= mesh.measured()
     assert [one.stop() for one in (*agents, mesh.hub)] == [0, 0, 0, 0]
+
+
+class Member:
+    """A peer of another implementation with the key of a machine that has joined: it says where it listens."""
+
+    def __init__(self, mesh: Mesh, kind: Kind, name: str) -> None:
+        folder = mesh.join(name) / "agent"
+        self._hub = mesh.hub_address()
+        self._key: PrivateKey = load_key(folder / "peer.key")
+        self._membership = Membership.load(folder / "membership.bin", _now_ms())
+        self.peer: ForeignPeer = spawn(kind, self._key)
+        self.peer.start()
+        assert self.peer.member == self._key.public
+
+    def introduced(self) -> PartnerList | None:
+        """What the hub tells it, over its own libp2p; None while the hub's node is not up, or knows it not yet."""
+        listens = parse_tcp(self.peer.address.partition("/p2p/")[0]).pack()
+        said = seal_peer_info(self._key, (listens,), {}, _now_ms())
+        found = self.peer.tell("ask", self._hub, PARTNERS, said.hex())
+        if "answer" not in found:
+            return None
+        answer = msgspec.msgpack.decode(bytes.fromhex(found["answer"]))
+        assert answer["kind"] == "delivered", answer
+        return open_partners(answer["body"], self._membership, self._key.public, _now_ms())
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_a_member_of_another_implementation_is_measured(processes: Processes, kind: Kind) -> None:
+    """The hub introduces it as any member, it pings whom it was told, and an agent measures it."""
+    mesh = Mesh(processes)
+    mesh.agent("a")
+    member = Member(mesh, kind, "other")
+    try:
+        asked_s = 0.0
+        told: dict[str, str] = {}
+
+        def measured() -> bool:
+            nonlocal asked_s
+            if time.monotonic() - asked_s > 5:
+                asked_s = time.monotonic()
+                found = member.introduced()
+                for one in found.partners if found else ():
+                    told[one.name] = f"{one.addresses[0]}/p2p/{peer_id(one.member)}"
+            return bool(told) and ("a", "other") in mesh.measured()
+
+        eventually(measured, "it is introduced, and measured", SOON_S, 0.5)
+        assert told.keys() == {"a"}
+        assert "rtt_ms" in member.peer.tell("ping", told["a"])
+        assert mesh.probes("lost")[("a", "other")] == 0
+        assert mesh.probes("unreachable")[("a", "other")] == 0
+    finally:
+        member.peer.end()

@@ -85,12 +85,12 @@ def test_whoever_is_to_be_visited_hears_of_it_first(fleet: Fleet) -> None:
     awaited: set[str] = set()
     for _ in range(8):
         fleet.clock.advance(5)
+        visited = names(fleet.ask(newcomer).partners)
+        assert visited <= awaited
         for key in fleet.keys[:3]:
             answer = fleet.ask(key)
             if "new" in names(answer.visitors) | names(answer.partners):
-                awaited.add(fleet.hub.membership.roster.get(key.public).name)  # type: ignore[union-attr]
-        visited = names(fleet.ask(newcomer).partners)
-        assert visited <= awaited
+                awaited |= {entry.name for entry in fleet.hub.membership.roster if entry.member == key.public}
     assert visited == awaited == {"web-0", "web-1", "web-2"}
 
 
@@ -103,6 +103,19 @@ def test_a_revoked_member_is_introduced_to_nobody(fleet: Fleet) -> None:
     assert "web-1" not in names(answer.partners) | names(answer.visitors)
     with pytest.raises(SignatureError, match="no member"):
         fleet.ask(fleet.keys[1])
+
+
+def test_a_revocation_waits_for_no_new_pairing(fleet: Fleet) -> None:
+    """Also where the pairs were made just before it."""
+    fleet.settled()
+    newcomer = PrivateKey.generate()
+    fleet.hub.admit(newcomer.public, PrivateKey.generate().public, "new", (AGENT,))
+    fleet.ask(newcomer)
+    fleet.clock.advance(2)
+    fleet.ask(newcomer)
+    fleet.hub.revoke("web-1")
+    answer = fleet.ask(fleet.keys[0])
+    assert "web-2" in names(answer.partners) and "web-1" not in names(answer.partners) | names(answer.visitors)
 
 
 def test_who_is_silent_is_forgotten(fleet: Fleet) -> None:

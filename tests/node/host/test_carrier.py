@@ -12,13 +12,13 @@ from peerwatch.errors import DecodeError, LinkError, QuotaError
 from peerwatch.node import carrier as carrier_module
 from peerwatch.node.carrier import Carrier
 from peerwatch.node.config import NodeLimits, RateConfig
-from peerwatch.node.connection import Stream, StreamOpened
+from peerwatch.node.connection import Stream, StreamClosed, StreamOpened
 from peerwatch.node.frames import pack_frame
 from peerwatch.node.messages import Delivered, Done, encode_message
 from peerwatch.node.metrics import NodeMetrics
 from peerwatch.node.reputation import Deed
 from peerwatch.telemetry import CollectorRegistry
-from peerwatch.wire.protocols import MEMBERSHIP, PUSH
+from peerwatch.wire.protocols import MEMBERSHIP, PARTNERS, PUSH
 from tests.node.host.kit import Node, conduct, node, run
 
 Serve = Callable[[bytes, str, bytes], Awaitable[bytes]]
@@ -67,6 +67,21 @@ def test_many_requests_share_one_stream_one_after_the_other() -> None:
                     tasks.start_soon(carrier.ask, answers.member, PUSH, b"x", 5)
             assert len(_opened(answers)) == 2
             assert await carrier.ask(answers.member, MEMBERSHIP, b"", 5) == MEMBERSHIP.encode() + b" \0"
+
+    run(story)
+
+
+def test_only_what_is_asked_often_keeps_its_stream() -> None:
+    """A stream that is used once a minute would count towards a hub's limit all the time."""
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            _, answers, carrier = await _pair(stack, _echo)
+            for protocol in (MEMBERSHIP, PARTNERS, PUSH):
+                assert await carrier.ask(answers.member, protocol, b"x", 5) == protocol.encode() + b" x"
+            closed = await answers.ear.wait(StreamClosed, 2)
+            assert {one.protocol for one in closed} == {MEMBERSHIP, PARTNERS}
+            assert [one.streams_in for one in answers.host.connections] == [1]
 
     run(story)
 

@@ -1,100 +1,32 @@
-"""A js-libp2p peer is a member like any other."""
+"""A peer of js-libp2p or go-libp2p is a member like any other."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+import random
 
 import anyio
 import pytest
-from anyio import to_thread
 
+from peerwatch.model import SystemClock
+from peerwatch.node.config import NodeLimits
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Stream
 from peerwatch.node.gater import Direction
-from peerwatch.wire.identity import public_key_of
-from tests.node.host.kit import Node, node, run
+from peerwatch.node.messages import Probe
+from peerwatch.node.metrics import NodeMetrics
+from peerwatch.node.prober import Prober
+from peerwatch.telemetry import CollectorRegistry
+from tests.node.host.foreign import PARAMETERS, ForeignPeer, Kind, built, foreign
+from tests.node.host.kit import Node, node, run, until
 
-_HERE = Path(__file__).parent / "js"
-_CACHE = Path(__file__).parents[3] / ".env" / "js-libp2p"
 _ECHO = "/peerwatch/test/echo/1"
 
-pytestmark = [
-    pytest.mark.p2p,
-    pytest.mark.servers,
-    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs Node.js and npm"),
-]
+pytestmark = [pytest.mark.p2p, pytest.mark.servers, pytest.mark.parametrize("kind", PARAMETERS)]
 
 
-@pytest.fixture(scope="module")
-def installed() -> Path:
-    """The peer's folder, with js-libp2p in it."""
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    wanted = (_HERE / "package.json").read_text()
-    done = _CACHE / "installed"
-    if not done.exists() or done.read_text() != wanted:
-        shutil.copy(_HERE / "package.json", _CACHE)
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-        subprocess.run(command, cwd=_CACHE, check=True, timeout=300, capture_output=True)
-        done.write_text(wanted)
-    for script in _HERE.glob("*.js"):
-        shutil.copy(script, _CACHE)
-    return _CACHE
-
-
-class JsPeer:
-    """The process; it answers one line per line."""
-
-    def __init__(self, child: subprocess.Popen[str]) -> None:
-        self._child = child
-        self.address = ""
-
-    @property
-    def member(self) -> bytes:
-        """Its key."""
-        return public_key_of(self.address.rpartition("/")[2])
-
-    async def start(self) -> None:
-        """Until it listens."""
-        self.address = (await self._answer())["addresses"][0]
-
-    async def do(self, *words: object) -> Any:
-        """Its answer."""
-        assert self._child.stdin is not None
-        self._child.stdin.write(" ".join(map(str, words)) + "\n")
-        self._child.stdin.flush()
-        return await self._answer()
-
-    async def _answer(self) -> Any:
-        assert self._child.stdout is not None
-        line = await to_thread.run_sync(self._child.stdout.readline, abandon_on_cancel=True)
-        assert line, "the js peer ended"
-        return json.loads(line)
-
-
-def _start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        ["node", "peer.js"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-
-
-@asynccontextmanager
-async def _js(folder: Path) -> AsyncIterator[JsPeer]:
-    child = _start(folder)
-    assert child.stdin is not None and child.stdout is not None
-    try:
-        peer = JsPeer(child)
-        await peer.start()
-        yield peer
-    finally:
-        child.kill()
-        child.wait(10)
-        child.stdin.close()
-        child.stdout.close()
+@pytest.fixture(autouse=True)
+def _built(kind: Kind) -> None:
+    """Before a test's own time runs."""
+    built(kind)
 
 
 async def _echo(stream: Stream) -> None:
@@ -102,7 +34,7 @@ async def _echo(stream: Stream) -> None:
         await stream.write(data)
 
 
-async def _swap(hub: Node, peer: JsPeer) -> None:
+async def _swap(hub: Node, peer: ForeignPeer) -> None:
     """Pings and a megabyte, each way."""
     address = hub.host.addresses[0]
     assert 0 < await hub.host.ping(peer.member) < 1
@@ -118,13 +50,13 @@ async def _swap(hub: Node, peer: JsPeer) -> None:
     assert await peer.do("connections") == {"count": 1}
 
 
-def test_a_js_peer_that_dials_is_served(installed: Path) -> None:
+def test_one_that_dials_is_served(kind: Kind) -> None:
     """As an admitted member: pings, streams and identify, both ways."""
 
     async def story() -> None:
         hub = node()
         hub.host.handle(_ECHO, _echo)
-        async with hub.host, _js(installed) as peer:
+        async with hub.host, foreign(kind) as peer:
             assert "rtt_ms" in await peer.do("ping", hub.host.addresses[0])
             (opened,) = await hub.ear.wait(ConnectionOpened)
             assert (opened.member, opened.direction) == (peer.member, Direction.IN)
@@ -136,28 +68,47 @@ def test_a_js_peer_that_dials_is_served(installed: Path) -> None:
     run(story, 60)
 
 
-def test_a_js_peer_that_is_dialled_is_a_member_too(installed: Path) -> None:
+def test_one_that_is_dialled_is_a_member_too(kind: Kind) -> None:
     """The same from our side."""
 
     async def story() -> None:
         hub = node()
         hub.host.handle(_ECHO, _echo)
-        async with hub.host, _js(installed) as peer:
+        async with hub.host, foreign(kind) as peer:
             await hub.host.dial(peer.member, [peer.address])
             await _swap(hub, peer)
 
     run(story, 60)
 
 
-def test_a_js_stranger_is_refused(installed: Path) -> None:
+def test_a_stranger_is_refused(kind: Kind) -> None:
     """It is told by its own dial."""
 
     async def story() -> None:
         hub = node()
-        async with hub.host, _js(installed) as peer:
+        async with hub.host, foreign(kind) as peer:
             hub.gate.denied.add(peer.member)
             assert "error" in await peer.do("ping", hub.host.addresses[0])
             (refused, *_) = await hub.ear.wait(ConnectionRefused)
             assert refused.reason == "not_a_member"
 
     run(story, 60)
+
+
+def test_one_is_measured_for_longer_than_it_keeps_a_ping_open(kind: Kind) -> None:
+    """js ends a ping's stream after ten seconds, Go after a minute of silence: neither is a loss."""
+    found: list[Probe] = []
+
+    async def story() -> None:
+        hub = node()
+        metrics = NodeMetrics(CollectorRegistry(), NodeLimits(), 10)
+        prober = Prober(hub.host, found.append, metrics, SystemClock(), random.Random(7))
+        async with hub.host, foreign(kind) as peer, anyio.create_task_group() as tasks:
+            tasks.start_soon(prober.run)
+            prober.measure({peer.member: (peer.address,)}, 0.5)
+            await until(lambda: len(found) >= 30)
+            tasks.cancel_scope.cancel()
+
+    run(story, 60)
+    assert [(one.sent, len(one.rtts_us)) for one in found] == [(1, 1)] * len(found)
+    assert sum(one.opened for one in found) == 1

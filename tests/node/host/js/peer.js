@@ -1,7 +1,9 @@
 // A js-libp2p peer for the interoperability tests: says who and where it is, then does what each line of its input says.
+// Its one argument is the seed of its key, in hex.
 import './older-node.js'
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { identify } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
@@ -11,7 +13,9 @@ import { createInterface } from 'node:readline'
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\n')
 
+const seed = process.argv[2]
 const node = await createLibp2p({
+  ...(seed && { privateKey: await generateKeyPairFromSeed('Ed25519', Buffer.from(seed, 'hex')) }),
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
   transports: [tcp()],
   connectionEncrypters: [noise()],
@@ -43,6 +47,22 @@ const actions = {
     await all
     await stream.close()
     return { got }
+  },
+  // One request as docs/formats/node.md says, a length and that many bytes, to the answer's bytes.
+  ask: async (address, protocol, body) => {
+    const stream = await node.dialProtocol(multiaddr(address), protocol)
+    const request = Buffer.from(body, 'hex')
+    const frame = Buffer.alloc(4 + request.length)
+    frame.writeUInt32BE(request.length)
+    request.copy(frame, 4)
+    stream.send(frame)
+    let answer = Buffer.alloc(0)
+    for await (const part of stream) {
+      answer = Buffer.concat([answer, part.subarray()])
+      if (answer.length >= 4 && answer.length >= 4 + answer.readUInt32BE()) break
+    }
+    stream.abort(new Error('answered'))
+    return { answer: answer.subarray(4).toString('hex') }
   },
   // What the other side said of itself in identify.
   identified: async (peer) => {
