@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,14 @@ class Hub:
 
 
 class Hubs:
-    """The first of `names` founds the fleet; the others join when told to. `link` is "https" or "p2p", for all."""
+    """The first of `names` founds the fleet; the others join when told to. `link` is "https" or "p2p", for all.
 
-    def __init__(self, processes: Processes, names: tuple[str, ...], link: str) -> None:
+    With a `sink` the hubs record there what they store (see `recording_hub`).
+    """
+
+    def __init__(self, processes: Processes, names: tuple[str, ...], link: str, sink: Path | None = None) -> None:
         self._processes = processes
+        self._sink = sink
         self._link = link
         self._ports = _free_ports(2 * len(names))
         self.hubs = {name: self._make(name) for name in names}
@@ -61,8 +66,9 @@ class Hubs:
         settings = {"PEERWATCH_NAME": name, "PEERWATCH_HUB_SYNC_INTERVAL_S": "1"}
         if hub.p2p:
             settings["P2P_LISTEN_ADDRS"] = hub.p2p
-        command = ["hub", "--data", str(hub.folder), "--listen", hub.address]
-        hub.process = self._processes.start(*command, name=name, extra=settings)
+        program = ["peerwatch"] if self._sink is None else ["tests.e2e.recording_hub", str(self._sink)]
+        command = [sys.executable, "-m", *program, "hub", "--data", str(hub.folder), "--listen", hub.address]
+        hub.process = self._processes.program(command, name, settings)
         hub.process.wait_for("peerwatch hub: http")
 
     def join(self, name: str) -> None:

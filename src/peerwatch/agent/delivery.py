@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from peerwatch.errors import ConfigError
 
@@ -11,8 +12,9 @@ _MOST_NEWCOMER_S = 86_400.0  # of what every hub has: beyond a day a hub without
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """Every agent delivers to every hub of its fleet, up to three: each hub has a full copy."""
+    """Whether each hub has a full copy, or all share one engine. The same on every agent of a fleet."""
 
+    mode: Literal["embedded", "shard"] = "embedded"  # to each hub, up to three; or to one hub of any number
     newcomer_s: float = 3600.0  # what all hubs have is kept so long for a hub that joins from a snapshot; 0: not at all
 
     def __post_init__(self) -> None:

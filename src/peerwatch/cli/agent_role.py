@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import ssl
 import sys
@@ -21,7 +22,8 @@ from peerwatch.agent.embedded import EmbeddedDelivery, OpenLink
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
 from peerwatch.agent.newcomers import Newcomers
 from peerwatch.agent.seal import Sealer
-from peerwatch.agent.ship import Link, Shipper
+from peerwatch.agent.shard import MOST_REQUEST_BYTES, ShardDelivery, ShardLink
+from peerwatch.agent.ship import Link, ShipConfig, Shipper
 from peerwatch.agent.ship_metrics import ShipMetrics
 from peerwatch.agent.sources.node import Page
 from peerwatch.errors import PeerError, QuotaError, StoreError
@@ -76,9 +78,7 @@ class AgentRole:
         run_file = identity.epoch_file.with_name("open_run")
         self._sealer = Sealer(identity.membership.fleet, identity.member, identity.signing, epoch, run_file=run_file)
         self._ship_metrics = ShipMetrics(registry)
-        keep_s = settings.delivery.newcomer_s
-        newcomers = Newcomers(self.spool, keep_s, clock) if keep_s else None
-        self.delivery = EmbeddedDelivery(self.spool, self._hubs, open_link, self._shipper, newcomers)
+        self.delivery = self._make_delivery(open_link)
         self._incoming, self._batches = anyio.create_memory_object_stream[Batch](_QUEUE_BATCHES)
         self.agent = Agent(config, self._deliver, registry, clock=clock, node=node)
         _announce(settings, registry)
@@ -122,6 +122,22 @@ class AgentRole:
         roster, now_ms = self._identity.membership.roster, self._clock.now_ms()
         return [entry.member for entry in roster if entry.is_hub and roster.may_act(entry, now_ms)]
 
+    def _make_delivery(self, open_link: OpenLink) -> EmbeddedDelivery | ShardDelivery:
+        if self._settings.delivery.mode == "shard":
+            link = ShardLink(self._identity.member, self._hubs, open_link, self._clock)
+            return ShardDelivery(self.spool, link, self._shipper)
+        keep_s = self._settings.delivery.newcomer_s
+        newcomers = Newcomers(self.spool, keep_s, self._clock) if keep_s else None
+        return EmbeddedDelivery(self.spool, self._hubs, open_link, self._shipper, newcomers)
+
+    def _ship_config(self) -> ShipConfig:
+        config = self._settings.ship
+        if self._settings.delivery.mode == "embedded":
+            return config
+        most = MOST_REQUEST_BYTES
+        fresh, backfill = min(config.fresh_bytes, most), min(config.backfill_bytes, most)
+        return dataclasses.replace(config, fresh_bytes=fresh, backfill_bytes=backfill)
+
     def _shipper(self, receiver: str, hub: bytes, link: Link) -> Shipper:
         return Shipper(
             self.spool,
@@ -130,7 +146,7 @@ class AgentRole:
             self._identity.membership,
             self._identity.member,
             self._sealer.delta,
-            self._settings.ship,
+            self._ship_config(),
             self._clock,
             self._registry,
             hub=hub,
