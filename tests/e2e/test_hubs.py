@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import httpx
 import pytest
 
 from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
@@ -88,3 +90,34 @@ def test_a_revoked_hub_is_cut_off(processes: Processes) -> None:
     assert "revoked by its fleet" in said.stdout + said.stderr
     refused = processes.run("invite", "--data", hub)
     assert refused.returncode == 2 and "revoked" in refused.stderr, refused
+
+
+def _ready(url: str) -> dict[str, object]:
+    found: dict[str, object] = httpx.get(f"{url}/health/ready", trust_env=False, timeout=10).json()
+    return found
+
+
+def _hubs_shown(url: str) -> dict[str, float]:
+    page = httpx.get(f"{url}/metrics", trust_env=False, timeout=10).text
+    return {state: float(n) for state, n in re.findall(r'^peerwatch_hubs\{state="(\w+)"\} (\S+)', page, re.M)}
+
+
+@pytest.mark.p2p
+def test_hubs_find_each_other_over_libp2p_and_one_that_stops_says_so(processes: Processes) -> None:
+    """With no address set by hand: each shows the other in peers and routing table; who leaves is dropped at once."""
+    pytest.importorskip("libp2p", reason="the extra p2p is not installed: make p2p")
+    one = _hub(processes, "one", P2P_LISTEN_ADDRS="/ip4/127.0.0.1/tcp/0").url()
+    token = _token(processes, "one", "--roles", "hub", "--name", "two")
+    joined = processes.run("join", token, "--data", str(processes.folder / "two"))
+    assert joined.returncode == 0, joined
+    leaver = _hub(processes, "two", P2P_LISTEN_ADDRS="/ip4/127.0.0.1/tcp/0")
+    two = leaver.url()
+    for url in (one, two):
+        eventually(lambda url=url: _ready(url)["routing_table_size"] == 1, "it is in the table", 60)  # type: ignore[misc]
+        assert _ready(url)["connected_peers"] == 1
+        eventually(lambda url=url: _hubs_shown(url)["here"] == 1, "gossip is heard", 60)  # type: ignore[misc]
+    assert leaver.stop() == 0
+    eventually(lambda: _ready(one)["connected_peers"] == 0, "it is dropped at once", 3)
+    assert _hubs_shown(one) == {"here": 0, "leaving": 1, "silent": 0}
+    assert "routing table saved" in leaver.log
+    assert (processes.folder / "two" / "routing_table.json").stat().st_mode & 0o777 == 0o600

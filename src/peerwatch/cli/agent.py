@@ -57,6 +57,7 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
             around.start_soon(page.run)
             around.start_soon(node.run)
         role = AgentRole(settings, settings.agent, identity, ways.open, clock, CollectorRegistry(), page)
+        role.node = node
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
             where = ", ".join(ways.describe(one) for one in role.delivery.hubs) or "no hub, as none is a member now"

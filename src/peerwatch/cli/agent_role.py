@@ -26,6 +26,7 @@ from peerwatch.agent.shard import MOST_REQUEST_BYTES, ShardDelivery, ShardLink
 from peerwatch.agent.ship import Link, ShipConfig, Shipper
 from peerwatch.agent.ship_metrics import ShipMetrics
 from peerwatch.agent.sources.node import Page
+from peerwatch.cli.node_process import NodeProcess
 from peerwatch.errors import PeerError, QuotaError, StoreError
 from peerwatch.fleet.epoch import next_epoch, read_machine_id
 from peerwatch.fleet.membership import Membership
@@ -85,6 +86,8 @@ class AgentRole:
         self._started_s = clock.monotonic_s()
         self.metrics_url = ""
         self.stopped = anyio.Event()
+        self.node: NodeProcess | None = None
+        """The libp2p node beside it, where there is one: what readiness says of peers."""
 
     async def run(self, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Sample and deliver until `stop`; then spool what was gathered and deliver what can be within 2 s."""
@@ -184,8 +187,8 @@ class AgentRole:
         status = degraded or ("ok" if connected else "no hub has acknowledged anything yet")
         fields: dict[str, str | int | float] = {
             "status": status,
-            "connected_peers": int(connected),
-            "routing_table_size": 0,  # without a libp2p node there is no routing table
+            "connected_peers": self.node.connected_peers if self.node is not None else int(connected),
+            "routing_table_size": 0,  # hubs have one; an agent asks them
             "uptime_seconds": round(self._clock.monotonic_s() - self._started_s, 3),
         }
         return Readiness(not degraded and connected, fields)

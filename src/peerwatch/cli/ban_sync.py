@@ -55,7 +55,7 @@ class BanSync:
     async def talk(self, carry: Callable[[bytes], Awaitable[bytes]], hub: bytes) -> None:
         """One exchange with another hub. Raises what `carry` does, and PeerError for an answer that is none."""
         answer = self._hear(await carry(self._say(hub, whole=False)))
-        if answer.digest != self._digest():
+        if answer.digest != self.digest():
             self._hear(await carry(self._say(hub, whole=True)))
 
     def answer(self, raw: bytes) -> bytes:
@@ -63,12 +63,12 @@ class BanSync:
         if self._authority.is_revoked:
             raise SignatureError("this hub was revoked by its fleet")
         heard = self._hear(raw)
-        return self._say(heard.hub, whole=heard.digest != self._digest())
+        return self._say(heard.hub, whole=heard.digest != self.digest())
 
     def _say(self, to: bytes, *, whole: bool) -> bytes:
         records = [from_ban(one) for one in self._book.shared()[:_MOST_RECORDS]] if whole else None
         authority = self._authority
-        talk = BanTalk(authority.fleet, authority.member, to, self._clock.now_ms(), self._digest(), records)
+        talk = BanTalk(authority.fleet, authority.member, to, self._clock.now_ms(), self.digest(), records)
         return sign_message(authority.keys.signing, Domain.BANS, _encode(talk))
 
     def _hear(self, raw: bytes) -> BanTalk:
@@ -90,5 +90,5 @@ class BanSync:
             _log.info("bans heard of", bans=len(taken))
         return talk
 
-    def _digest(self) -> bytes:
+    def digest(self) -> bytes:
         return sha256(b"".join(sorted(_encode(from_ban(one)) for one in self._book.shared()))).digest()

@@ -25,7 +25,7 @@ def _sentence(text: str) -> str:
         found = msgspec.json.decode(text, type=_Ready)
     except msgspec.DecodeError:
         return text.strip()
-    return f"{found.status}: {found.connected_peers} members report, up for {found.uptime_seconds:.0f} s"
+    return f"{found.status}: {found.connected_peers} peers connected, up for {found.uptime_seconds:.0f} s"
 
 
 class _Ready(msgspec.Struct):

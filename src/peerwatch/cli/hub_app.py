@@ -30,11 +30,12 @@ _PUSH_PATHS = (PUSH_PATH, ENROL_PATH, ROSTER_PATH)
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the hub can take and answer; `reason` says why not."""
+    """Whether the hub can take and answer; `reason` says why not. Without a libp2p node peers are agents."""
 
     ready: bool
     reason: str
-    reporting: int
+    connected_peers: int
+    routing_table_size: int
 
 
 class SnapshotRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -114,8 +115,8 @@ class HubApp:
         found = self._parts.readiness()
         content = {
             "status": "ok" if found.ready else found.reason,
-            "connected_peers": found.reporting,
-            "routing_table_size": 0,  # without a libp2p node there is no routing table
+            "connected_peers": found.connected_peers,
+            "routing_table_size": found.routing_table_size,
             "uptime_seconds": round(time.monotonic() - self._started_s, 3),
         }
         return json_answer(content, 200 if found.ready else 503)

@@ -22,6 +22,7 @@ from peerwatch.cli.hub_client import socket_path
 from peerwatch.cli.hub_peers import hub_peers, relay_peers
 from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.member_deeds import delivered
+from peerwatch.cli.newsroom import Newsroom
 from peerwatch.cli.node_process import NodeProcess, node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.cli.roster_sync import RosterSync, learn_at_start
@@ -54,6 +55,7 @@ from peerwatch.wire.protocols import PARTNERS, PUSH
 
 _log = get_logger("hub")
 _MAINTENANCE_S = 1.0
+_LEAVE_S, _LEAVE_GAP_S = 2.0, 0.2  # at most, and for the last word to leave the node's queues: 5 ms on a quiet machine
 _MAX_BASELINE_ROWS = 4_000_000
 
 
@@ -93,7 +95,8 @@ class HubRole:
         self.node = self._make_node()
         ban_sync = BanSync(self.authority, self.bans, clock)
         self._sync = RosterSync(self.authority, ban_sync, settings.hub.sync_interval_s, clock, registry)
-        self.bans.on_change = self._sync.wake
+        self._newsroom = self._make_newsroom(registry)
+        self.bans.on_change = self._on_ban_change
         self._ban_routes = BanRoutes(
             self.bans,
             ban_sync,
@@ -126,16 +129,33 @@ class HubRole:
 
     def _on_roster_change(self) -> None:
         self.collector.roster_changed()
+        self._on_ban_change()
+
+    def _on_ban_change(self) -> None:
         self._sync.wake()
+        if self._newsroom is not None:
+            self._newsroom.wake()
+
+    def _make_newsroom(self, registry: CollectorRegistry) -> Newsroom | None:
+        """Gossip with the other hubs, where there is a node to carry it."""
+        node, sync = self.node, self._sync
+        if node is None:
+            return None
+        newsroom = Newsroom(self.authority, node.publish, sync.digests, sync.wake, self._clock, registry)
+        node.on_news = newsroom.hear
+        return newsroom
 
     def readiness(self) -> Readiness:
         """Ready when a push can be stored and a query answered."""
         stats = self.store.stats()
-        reporting = sum(status.up for status in self.collector.agents())
         refusal = stats.refusal or self._watched.refusal
         if self.authority.is_revoked:
             refusal = "this hub was revoked by its fleet"
-        return Readiness(refusal is None, refusal or "ok", reporting)
+        if self.node is not None:
+            peers, table = self.node.connected_peers, self.node.routing_table_size
+        else:
+            peers, table = sum(status.up for status in self.collector.agents()), 0
+        return Readiness(refusal is None, refusal or "ok", peers, table)
 
     def parts(self) -> HubParts:
         """What this hub serves."""
@@ -175,11 +195,13 @@ class HubRole:
             background.start_soon(self._query.run)
             self._announcement.make()
             background.start_soon(self._sync.run)
+            if self._newsroom is not None:
+                background.start_soon(self._newsroom.run)
             async with anyio.create_task_group() as servers:
                 await servers.start(public.run)
                 await servers.start(private.run)
                 if self.node is not None:
-                    servers.start_soon(_run_until, stop, self.node.run)
+                    servers.start_soon(_run_until, stop, self.node.run, self._leave)
                 _log.info("hub ready", url=self.url, data=str(self._settings.folder))
                 task_status.started()
                 await stop.wait()
@@ -230,6 +252,13 @@ class HubRole:
         await self.collector.run(task_status=task_status)
         done.set()
 
+    async def _leave(self) -> None:
+        """Tell the other hubs that this one stops, while its node is still there to carry that."""
+        if self._newsroom is not None:
+            with anyio.move_on_after(_LEAVE_S):
+                await self._newsroom.leave()
+                await anyio.sleep(_LEAVE_GAP_S)
+
     def close(self) -> None:
         """Give the data folder back; call after `run`."""
         self._query.lane.close()
@@ -256,10 +285,13 @@ class HubRole:
         self.store.snapshot(path)
 
 
-async def _run_until(stop: anyio.Event, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _run_until(
+    stop: anyio.Event, run: Callable[[], Coroutine[Any, Any, None]], leave: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
         await stop.wait()
+        await leave()
         tasks.cancel_scope.cancel()
 
 

@@ -30,12 +30,15 @@ from peerwatch.node.messages import (
     Deliver,
     Delivered,
     Done,
+    Heard,
     Inbound,
     Message,
     Metrics,
     Note,
     OpenPeer,
+    Presence,
     Probed,
+    Publish,
     Reply,
     SetBans,
     SetPartners,
@@ -132,9 +135,23 @@ class NodeProcess:
         self._on_addresses = on_addresses
         self.mesh: Mesh | None = None
         """Whom it measures, and lets in for that; set before `run`."""
+        self.on_news: Callable[[Heard], None] = lambda _: None
+        """What other hubs publish; set before `run` by a hub."""
         self._socket = SocketConfig()
         self._channel: Channel | None = None
+        self._connected: set[str] = set()
+        self._table_size = 0
         self.pid = 0
+
+    @property
+    def connected_peers(self) -> int:
+        """How many peers are connected now; none while the node is down."""
+        return len(self._connected) if self._channel is not None else 0
+
+    @property
+    def routing_table_size(self) -> int:
+        """Peers in its routing table, at most ten seconds ago; none while the node is down, and of an agent's."""
+        return self._table_size if self._channel is not None else 0
 
     async def deliver(self, member: bytes, protocol: str, body: bytes) -> bytes:
         """The member's answer. Raises LinkError, DecodeError, QuotaError."""
@@ -157,6 +174,12 @@ class NodeProcess:
         wait_ms = round(within_s * 1000)
         asked = OpenPeer(peer=peer_id(member), addresses=list(addresses), wait_ms=wait_ms)
         await self._channel.request(asked, within_s + 1.0)
+
+    async def publish(self, body: bytes) -> None:
+        """Tell every hub, from a hub's node. Raises LinkError while it is down, QuotaError."""
+        if self._channel is None:
+            raise LinkError("the libp2p node is not up yet")
+        await self._channel.request(Publish(body=body), _ASK_S)
 
     async def metrics(self) -> bytes:
         """The node's own metrics as Prometheus text. Raises LinkError while it is down."""
@@ -193,6 +216,10 @@ class NodeProcess:
         """See `channel.Handler`."""
         if self.mesh is not None and isinstance(note, Probed):
             self.mesh.hear(note)
+        if isinstance(note, Heard):
+            self.on_news(note)
+        if isinstance(note, Presence):
+            (self._connected.add if note.connected else self._connected.discard)(note.peer)
 
     async def run(self) -> None:
         """Keep it up."""
@@ -294,6 +321,9 @@ class NodeProcess:
 
     async def _look(self, channel: Channel, told: _Told) -> None:
         status = await channel.ask_whether_alive(AskStatus(), _FROZEN_S)
+        if isinstance(status, Status):  # notes may have been lost: this is what is
+            self._connected = {one.peer for one in status.peers}
+            self._table_size = status.routing_table_size
         if isinstance(status, Status) and status.addresses != told.addresses:
             _log.info("libp2p node listens", addresses=" ".join(status.addresses))
             told.addresses = status.addresses

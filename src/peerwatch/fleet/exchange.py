@@ -72,6 +72,10 @@ class Asker:
         question.rotations.extend(trust.rotations)
         return sign_message(self._keys.signing, Domain.ROSTER_QUESTION, question.SerializeToString())
 
+    def digest(self) -> bytes:
+        """The digest over all that is known here."""
+        return _digest(self._prints())
+
     def take(self, raw: bytes) -> Heard:
         """Take in what a hub answered. Raises DecodeError for nonsense."""
         answer = parse_message(pb.RosterAnswer, raw)

@@ -27,6 +27,12 @@ class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSED_TOO_OLD: _ClassVar[RefusalReason]
     REFUSED_STORE: _ClassVar[RefusalReason]
     REFUSED_SERIES_LIMIT: _ClassVar[RefusalReason]
+
+class HubState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HUB_STATE_UNSPECIFIED: _ClassVar[HubState]
+    HUB_HERE: _ClassVar[HubState]
+    HUB_LEAVING: _ClassVar[HubState]
 CODEC_NONE: Codec
 CODEC_SNAPPY: Codec
 CODEC_GZIP: Codec
@@ -42,6 +48,9 @@ REFUSED_FUTURE: RefusalReason
 REFUSED_TOO_OLD: RefusalReason
 REFUSED_STORE: RefusalReason
 REFUSED_SERIES_LIMIT: RefusalReason
+HUB_STATE_UNSPECIFIED: HubState
+HUB_HERE: HubState
+HUB_LEAVING: HubState
 
 class SignedMessage(_message.Message):
     __slots__ = ("payload", "signature", "seq_no")
@@ -348,6 +357,22 @@ class RosterAnswer(_message.Message):
     certificates: _containers.RepeatedScalarFieldContainer[bytes]
     rotations: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, digest: _Optional[bytes] = ..., entries: _Optional[_Iterable[bytes]] = ..., lacking: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., rotations: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class HubNews(_message.Message):
+    __slots__ = ("fleet", "hub", "seq", "state", "roster_digest", "bans_digest")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BANS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    fleet: bytes
+    hub: bytes
+    seq: int
+    state: HubState
+    roster_digest: bytes
+    bans_digest: bytes
+    def __init__(self, fleet: _Optional[bytes] = ..., hub: _Optional[bytes] = ..., seq: _Optional[int] = ..., state: _Optional[_Union[HubState, str]] = ..., roster_digest: _Optional[bytes] = ..., bans_digest: _Optional[bytes] = ...) -> None: ...
 
 class InviteToken(_message.Message):
     __slots__ = ("fleet", "root", "invite_seed", "addresses", "tls_pin", "expires_ms", "link", "roles", "multiaddrs")

@@ -29,6 +29,7 @@ class Domain(Enum):
     BLOCK = b"peerwatch/block/1\n"
     PEER_INFO = b"peerwatch/peer-info/1\n"
     ROSTER_QUESTION = b"peerwatch/roster-question/1\n"
+    HUB_NEWS = b"peerwatch/hub-news/1\n"
     PARTNER_LIST = b"peerwatch/partner-list/1\n"
     BANS = b"peerwatch/bans/1\n"
 
