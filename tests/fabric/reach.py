@@ -17,7 +17,7 @@ from peerwatch.node.metrics import NodeMetrics
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.identity import public_key_of
 from peerwatch.wire.protocols import MEMBERSHIP
-from tests.node.host.kit import node
+from tests.node.host.kit import conduct, node
 
 
 async def _nothing(member: bytes, protocol: str, body: bytes) -> bytes:
@@ -28,7 +28,9 @@ async def _reach(key_file: str, multiaddr: str) -> dict[str, object]:
     target = public_key_of(parse_address(multiaddr).peer)
     one = node(listen=False, key=load_key(Path(key_file)))
     config = NodeConfig.agent()
-    carrier = Carrier(one.host, _nothing, NodeMetrics(CollectorRegistry(), config.limits, config.max_bans))
+    carrier = Carrier(
+        one.host, _nothing, NodeMetrics(CollectorRegistry(), config.limits, config.max_bans), conduct(one.ear)
+    )
     async with one.host:
         try:
             found = await one.host.dial(target, [multiaddr])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -118,8 +120,26 @@ def test_machines_behind_nat_join_deliver_and_are_reached_through_a_relay(
     for site, member in ((hub, _member(hub.folder / "fleet")), (agent, _member(agent.folder / "agent"))):
         direct = f"/ip4/{_router(network, site)}/tcp/4001/p2p/{member}"
         assert "refused" in outside.reach(second_hub / "peer.key", direct)
+    # Routers that drop what they did not ask for: they meet directly, and the relay carries nothing more.
+    for site in (hub, agent):
+        router = next(one for one in network.hosts if one.name == f"{site.host.name}-router")
+        router.run("iptables -w -A INPUT -i eth0 -p tcp --syn -j DROP")
+    assert delivering.stop() == 0
+    delivering = agent.start("agent", "--metrics-port", "0", extra=QUICK)
+    punched = 'libp2p_nat_traversal{method="hole_punch"} 1.0'
+    eventually(lambda: punched in hub.page("http://127.0.0.1:9480/metrics/node"), "they meet", UP_S, 1.0)
+    carried = "libp2p_relay_connections_active 0.0"
+    eventually(lambda: carried in relay.page(lone.metrics_url()), "the relay carries nothing more", UP_S, 1.0)
+    now_s = time.time()
+    late = ["query", 'timestamp(node_boot_time_seconds{instance="hidden"})', "--format", "json"]
+    eventually(lambda: _latest(hub.run(*late)) > now_s, "samples over the direct connection", UP_S, 1.0)
     for one in (delivering, running, lone):
         assert one.stop() == 0
+
+
+def _latest(answer: str) -> float:
+    """The largest number with a fraction in what a query printed: a time."""
+    return max((float(one) for one in re.findall(r'"([0-9]{10}(?:[.][0-9]+)?)"', answer)), default=0.0)
 
 
 def _token(hub: Site, behind: str, role: str) -> str:

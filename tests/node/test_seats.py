@@ -12,6 +12,7 @@ from peerwatch.errors import QuotaError
 from peerwatch.node.config import NodeLimits
 from peerwatch.node.gater import Direction
 from peerwatch.node.seats import Seat, Seats, newer_wins
+from peerwatch.wire.identity import peer_id
 
 ME, LOW, HIGH = b"\x05" * 32, b"\x01" * 32, b"\x09" * 32
 IN, OUT = Direction.IN, Direction.OUT
@@ -38,6 +39,20 @@ def test_of_two_connections_both_sides_keep_the_same(
 ) -> None:
     """Decided by values that both sides know."""
     assert newer_wins(_seat(peer, old, 0.0), _seat(peer, new, apart_s), ME) is newer
+
+
+RELAYED = f"/ip4/192.0.2.7/tcp/1/p2p/{peer_id(ME)}/p2p-circuit"
+
+
+@pytest.mark.parametrize("direction", [IN, OUT])
+@pytest.mark.parametrize("apart_s", [0.1, 100.0])
+def test_a_direct_connection_goes_before_a_relayed_one(direction: Direction, apart_s: float) -> None:
+    """In whichever order they came up. Later whatever comes is a new dial, of a side that has lost the old one."""
+    relayed = Seat(LOW, RELAYED, IN, 0.0, 0.0)
+    direct = Seat(LOW, "/ip4/192.0.2.1/tcp/1", direction, apart_s, apart_s)
+    assert newer_wins(relayed, direct, ME) and newer_wins(relayed, direct, HIGH)
+    late = Seat(LOW, RELAYED, IN, apart_s, apart_s)
+    assert newer_wins(_seat(LOW, direction, 0.0), late, ME) is (apart_s == 100)
 
 
 def test_both_ends_of_two_crossing_dials_agree() -> None:

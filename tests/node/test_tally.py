@@ -29,7 +29,13 @@ def _traversal(*events: ConnectionOpened) -> dict[str, float]:
 
 def test_how_peers_reach_this_node_is_what_has_happened() -> None:
     """B37: a connection that somebody opened to us says it, one that we opened says nothing."""
-    assert _traversal() == {"direct": 0.0, "relay": 0.0}
-    assert _traversal(ConnectionOpened(KEY.public, RELAYED, Direction.OUT)) == {"direct": 0.0, "relay": 0.0}
-    assert _traversal(ConnectionOpened(KEY.public, DIRECT, Direction.IN)) == {"direct": 1.0, "relay": 0.0}
-    assert _traversal(ConnectionOpened(KEY.public, RELAYED, Direction.IN)) == {"direct": 0.0, "relay": 1.0}
+    nothing = {"direct": 0.0, "relay": 0.0, "hole_punch": 0.0}
+    assert _traversal() == nothing
+    assert _traversal(ConnectionOpened(KEY.public, RELAYED, Direction.OUT)) == nothing
+    assert _traversal(ConnectionOpened(KEY.public, DIRECT, Direction.IN)) == {**nothing, "direct": 1.0}
+    assert _traversal(ConnectionOpened(KEY.public, RELAYED, Direction.IN)) == {**nothing, "relay": 1.0}
+    for direction in Direction:  # both sides have opened it
+        assert _traversal(ConnectionOpened(KEY.public, DIRECT, direction, punched=True)) == {
+            **nothing,
+            "hole_punch": 1.0,
+        }

@@ -67,10 +67,14 @@ async def read_message(stream: Stream, kind: Any) -> Any:
             raise DecodeError(f"{stream.protocol}: a length of more than 14 bits, limit {_MOST_MESSAGE_BYTES}")
     if size > _MOST_MESSAGE_BYTES:
         raise DecodeError(f"{stream.protocol}: message of {size} bytes, limit {_MOST_MESSAGE_BYTES}")
+    raw = await _exactly(stream, size)
     try:
-        return kind.FromString(await _exactly(stream, size))
+        message = kind.FromString(raw)
     except Exception as error:  # protobuf's own, whose door is in wire; reading bytes has no other failure
         raise DecodeError(f"{stream.protocol}: message of {size} bytes is not protobuf") from error
+    if "type" in kind.DESCRIPTOR.fields_by_name and not message.HasField("type"):  # its default asks for something
+        raise DecodeError(f"{stream.protocol}: message of {size} bytes without a type that is known")
+    return message
 
 
 async def write_message(stream: Stream, message: Any) -> None:

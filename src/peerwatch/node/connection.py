@@ -51,6 +51,8 @@ class ConnectionOpened:
     member: bytes
     address: str
     direction: Direction
+    punched: bool = False
+    """Whether it came to be through two NATs (punch.py)."""
 
 
 @dataclass(frozen=True, slots=True)

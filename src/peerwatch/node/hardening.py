@@ -91,6 +91,7 @@ class Wire(RawConnection):  # type: ignore[misc]
         super().__init__(stream, initiator)
         self.address = address
         self.seat: Any = None
+        self.punched = False
 
     async def read(self, n: int | None = None) -> bytes:
         """The end is an error: theirs asks a hundred times more whether something comes after it (5 ms each close)."""
@@ -136,6 +137,11 @@ class ScreenedTcp(TCP):  # type: ignore[misc]
                 failure = error
         raise failure
 
+    async def dial_from(self, address: str, port: int) -> Wire:
+        """From a port of ours, which the other side expects. Raises what libp2p does, and DeniedError."""
+        wire: Wire = await self._dial_resolved(Multiaddr(address), ("0.0.0.0", port))
+        return wire
+
     async def _dial_resolved(self, maddr: Any, source: tuple[str, int] | None = None) -> Any:
         address = str(maddr)
         self._keeper.screen(address, Direction.OUT)
@@ -179,6 +185,7 @@ class MemberNoise(NoiseTransport):  # type: ignore[misc]
         except BaseException:
             await secured.close()
             raise
+        seat.punched = getattr(conn, "punched", False)
         conn.seat = secured.seat = seat
         return secured
 

@@ -36,6 +36,7 @@ from peerwatch.node.interfaces import spread
 from peerwatch.node.keeper import Keeper, Usage
 from peerwatch.node.mesh import Hear, Mesh, Queried
 from peerwatch.node.mesh_host import MeshHost
+from peerwatch.node.punch import DCUTR, Puncher
 from peerwatch.node.relay import Relay
 from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
 from peerwatch.telemetry import get_logger
@@ -61,7 +62,8 @@ class Host:
     A member has one connection at most. A newer one takes the place of the older; of two that cross, both sides keep
     the one dialled by the smaller key.
 
-    With `may_reserve` it is a relay, for the members of which that says so.
+    With `may_reserve` it is a relay, for the members of which that says so. If it `punches`, it tries to have direct
+    connections in place of relayed ones.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Host:
         listen: Sequence[str] = (),
         external: Sequence[str] = (),
         may_reserve: Callable[[bytes], bool] | None = None,
+        punches: bool = False,
     ) -> None:
         hardening.apply()
         self.member = key.public
@@ -83,7 +86,8 @@ class Host:
         self._external = [_parsed(text) for text in external]
         self._keeper = Keeper(self.member, self.limits, gate, listener)
         self._circuits = Circuits(self._keeper)
-        self._swarm = _new_swarm(key, self._keeper, self._circuits)
+        tcp = hardening.ScreenedTcp(self._keeper)
+        self._swarm = _new_swarm(key, self._keeper, [tcp, self._circuits])
         self._host = GuardedHost(self._swarm, announce_addrs=self._external or None, negotiate_timeout=10)
         self._host.remove_stream_handler(_PUSH)  # whoever pushes would fill the peer store as he likes
         self._stack = AsyncExitStack()
@@ -92,6 +96,9 @@ class Host:
         self.handle(PING, _echo)
         self._circuits.attach(self, self._swarm.serve)
         self.handle(STOP, self._circuits.answer)
+        self._puncher = Puncher(self, self._keeper, tcp, self._swarm) if punches else None
+        if self._puncher is not None:
+            self.handle(DCUTR, self._puncher.answer)
         self._relay = Relay(self, self._keeper, may_reserve, self._direct_addresses) if may_reserve else None
         if self._relay is not None:
             self.handle(HOP, self._relay.answer)
@@ -112,6 +119,8 @@ class Host:
                 failure = error
             else:
                 self._tasks.start_soon(self._keep_healthy)
+                if self._puncher is not None:
+                    self._tasks.start_soon(self._puncher.run)
                 self._stack = stack.pop_all()
         if failure is not None:
             raise failure
@@ -369,7 +378,7 @@ class _Stream:
         await self._stream.reset()
 
 
-def _new_swarm(key: PrivateKey, keeper: Keeper, circuits: Circuits) -> GuardedSwarm:
+def _new_swarm(key: PrivateKey, keeper: Keeper, transports: list[Any]) -> GuardedSwarm:
     pair = create_new_key_pair(key.seed)
     own_id = ID.from_pubkey(pair.public_key)
     store = PeerStore()
@@ -381,7 +390,7 @@ def _new_swarm(key: PrivateKey, keeper: Keeper, circuits: Circuits) -> GuardedSw
         own_id,
         store,
         hardening.Upgrader(noise, keeper),
-        [hardening.ScreenedTcp(keeper), circuits],
+        transports,
         connection_config=ConnectionConfig(
             max_connections=most, min_connections=0, low_watermark=0, high_watermark=most, max_connections_per_peer=1
         ),

@@ -150,7 +150,7 @@ class Keeper:
         """The connection is up. Returns the one of this peer that must be closed, which may be this one."""
         loser = self.seats.establish(seat, anyio.current_time())
         if loser is not seat:
-            self.tell(ConnectionOpened(seat.member, seat.address, seat.direction))
+            self.tell(ConnectionOpened(seat.member, seat.address, seat.direction, seat.punched))
         return loser
 
     def unseated(self, seat: Seat) -> None:

@@ -29,10 +29,11 @@ class DialFailure(Enum):
 
 
 class NatMethod(Enum):
-    """How peers reach this node. The value is a label. There is no hole punching: docs/libp2p.md."""
+    """How peers reach this node. The value is a label."""
 
     DIRECT = "direct"
     RELAY = "relay"
+    HOLE_PUNCH = "hole_punch"
 
 
 class NodeMetrics:

@@ -83,6 +83,7 @@ class Node:
             listen=config.listen,
             external=config.external,
             may_reserve=self._may_reserve if config.bootstrap else None,
+            punches=True,
         )
         self._reservations = Reservations(self._host, self._relays)
         self._is_reached = bool(config.external)

@@ -30,7 +30,13 @@ class Seat:
     ended: str = ""
     counted: bool = True
     rtt_s: float = 0.0
+    punched: bool = False
     streams: dict[Direction, int] = field(default_factory=lambda: {Direction.IN: 0, Direction.OUT: 0})
+
+    @property
+    def relayed(self) -> bool:
+        """Whether there is a relay between."""
+        return "/p2p-circuit" in self.address
 
     def value(self) -> Connection:
         """What others may know of it."""
@@ -49,8 +55,10 @@ def newer_wins(old: Seat, new: Seat, me: bytes) -> bool:
     """Which of two connections to one peer stays.
 
     The newer: a peer that comes again has lost the old one, whatever it looks like from here. Unless both sides dialled
-    at once; then both must keep the same one: that of the side with the smaller key.
+    at once; then both must keep the same one: that of the side with the smaller key, and a direct one before any.
     """
+    if old.relayed is not new.relayed and new.since_s - old.since_s <= _SIMULTANEOUS_S:
+        return old.relayed
     if old.direction is new.direction or new.since_s - old.since_s > _SIMULTANEOUS_S:
         return True
     mine = me < new.member

@@ -15,6 +15,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.protocol_muxer.exceptions import MultiselectError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
@@ -28,6 +29,7 @@ from peerwatch.node.hardening import GuardedYamux, Wire, address_of, is_junk
 from peerwatch.node.keeper import Keeper
 from peerwatch.node.seats import Seat
 from peerwatch.telemetry import get_logger
+from peerwatch.wire.identity import peer_id
 
 _log = get_logger("node")
 
@@ -253,6 +255,18 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
             self.keeper.refused(wire.address, Direction.IN, error)
             return
         await conn.event_closed.wait()
+
+    async def upgrade(self, wire: Wire, member: bytes) -> None:
+        """Make a connection of a wire at whose other end this member should be. Raises LinkError, DeniedError."""
+        direction = Direction.OUT if wire.is_initiator else Direction.IN
+        peer = ID.from_base58(peer_id(member)) if wire.is_initiator else None
+        try:
+            async with self.keeper.handshake(direction):
+                await self._upgraded(wire, peer, direction.value)
+        except Exception as error:
+            failure = _translated(error, wire.address)
+            self.keeper.refused(wire.address, direction, failure)
+            raise failure from error
 
     async def _let_in(self, wire: Wire) -> GuardedConn:
         with self.keeper.arriving(wire.address):

@@ -55,7 +55,9 @@ class Tally:
         match event:
             case ConnectionOpened():
                 self.metrics.connection_opened(event.direction)
-                if event.direction is Direction.IN:
+                if event.punched:
+                    self.metrics.reached(NatMethod.HOLE_PUNCH)
+                elif event.direction is Direction.IN:
                     self.metrics.reached(NatMethod.RELAY if parse_address(event.address).relayed else NatMethod.DIRECT)
             case ConnectionClosed():
                 self.metrics.connection_closed(event.direction)
