@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import pytest
 from structlog.testing import capture_logs
 
+from peerwatch.agent.delivery import DeliveryConfig
 from peerwatch.agent.embedded import EmbeddedDelivery, embedded_hubs
 from peerwatch.agent.newcomers import Newcomers
 from peerwatch.agent.ship import Link, Shipper
 from peerwatch.agent.ship_metrics import ShipMetrics
+from peerwatch.errors import ConfigError
 from peerwatch.spool import Position
 from peerwatch.telemetry import CollectorRegistry, generate_latest
 from peerwatch.wire.identity import peer_id
@@ -148,3 +151,10 @@ def test_a_hub_that_joins_gets_what_the_others_got_lately(world: World) -> None:
         assert sorted(got) == made[5:] and floor <= made[5]
 
     world.tell(story)
+
+
+@pytest.mark.parametrize("keep_s", [-1.0, 86_401.0])
+def test_what_is_kept_for_newcomers_has_bounds(keep_s: float) -> None:
+    """The error names the setting, the value and what is allowed."""
+    with pytest.raises(ConfigError, match=f"delivery.newcomer_s: {keep_s:g}, must be from 0 to 86400"):
+        DeliveryConfig(newcomer_s=keep_s)

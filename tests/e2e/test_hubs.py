@@ -121,3 +121,16 @@ def test_hubs_find_each_other_over_libp2p_and_one_that_stops_says_so(processes: 
     assert _hubs_shown(one) == {"here": 0, "leaving": 1, "silent": 0}
     assert "routing table saved" in leaver.log
     assert (processes.folder / "two" / "routing_table.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_machine_that_is_hub_and_agent_delivers_to_the_other_hub_too(processes: Processes) -> None:
+    """Its own hub takes its samples in the process, the other one over HTTPS; each answers with the same."""
+    one = processes.up("one", extra={"PEERWATCH_NAME": "one", "PEERWATCH_HUB_SYNC_INTERVAL_S": "1"}).url()
+    joined = processes.run(
+        "join", _token(processes, "one", "--roles", "hub", "--name", "two"), "--data", str(processes.folder / "two")
+    )
+    assert joined.stdout.startswith("joined as hub two,"), joined
+    two = _hub(processes, "two").url()
+    boot = 'node_boot_time_seconds{instance="one"}'
+    eventually(lambda: value(two, boot), "its samples are there", 60)
+    assert value(one, boot) == value(two, boot)
