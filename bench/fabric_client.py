@@ -48,6 +48,8 @@ class Plan(msgspec.Struct):
     hub_peer: str
     hub_multiaddr: str
     interval_s: float
+    ramp_s: float
+    """Over which the agents start: that all come at once is measured apart."""
     names: list[str]
 
 
@@ -99,7 +101,7 @@ async def _over_p2p(name: str, plan: Plan, load: Load, results: IO[str]) -> None
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(node.run, anyio.Event())
-        await anyio.sleep(plan.interval_s * random.random())  # a fleet does not start in one second
+        await anyio.sleep(0.05)  # its own doors are open
         await node.answer(SetRoster(roster_version=1, members=[MemberRecord(plan.hub_peer, ["hub"], 0)]))
         with suppress(LinkError):  # it goes on trying
             await node.answer(OpenPeer(peer=plan.hub_peer, addresses=[plan.hub_multiaddr], wait_ms=10_000))
@@ -112,6 +114,7 @@ async def _main(plan: Plan, loads: list[Load], results: IO[str]) -> None:
     async with anyio.create_task_group() as tasks:
         for name, load in zip(plan.names, loads, strict=True):
             tasks.start_soon(run, name, plan, load, results)
+            await anyio.sleep(plan.ramp_s / len(loads))
 
 
 if __name__ == "__main__":

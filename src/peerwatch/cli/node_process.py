@@ -55,7 +55,7 @@ from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import peer_id
 
 _log = get_logger("node")
-_START_S = 30.0  # it imports libp2p, 2 s on a quiet machine
+_START_S = 120.0  # it imports libp2p: 2 s on a quiet machine, but killed while it is slow it only begins anew
 _LOOK_S = 1.0  # how soon a change of the roster reaches the node
 _FIRST_WAIT_S, _MOST_WAIT_S, _WELL_S = 1.0, 60.0, 60.0
 _DELIVER_S = 20.0  # as over HTTPS
