@@ -13,15 +13,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from peerwatch.model import Batch, Series, is_stale
+from peerwatch.model import Batch, BatchBlock, Series, is_stale
 from peerwatch.spool import Position
 
 Key = frozenset[tuple[str, str]]
-"""The labels that the agent gave; the hub adds `instance` and `job`."""
+"""Its labels as the hub has them, less `instance`, which is the agent's name there."""
 Samples = dict[Key, dict[int, float]]
 """Series to time (ms) to value."""
 LEDGER = "ledger.jsonl"
-_HUBS_OWN = ("instance", "job")
+_JOB = "node"  # what the hub calls a host's own series
 
 
 class LedgerWriter:
@@ -30,7 +30,9 @@ class LedgerWriter:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / LEDGER).open("a", buffering=1)
-        self._names: dict[int, tuple[str, tuple[Series, ...]]] = {}  # by identity: samplers hand over the same tuple
+        self._names: dict[
+            tuple[int, str, str], tuple[str, tuple[Series, ...]]
+        ] = {}  # by identity: samplers hand over the same tuple
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +51,7 @@ class LedgerWriter:
             if block.matrix.presence is not None:
                 there &= block.matrix.presence
             rows = np.where(there, values.astype(object), None).tolist()
-            blocks.append([self._named(block.series), block.matrix.times_ms.tolist(), rows])
+            blocks.append([self._named(block), block.matrix.times_ms.tolist(), rows])
         self._write("sealed", position.epoch, position.seq, blocks)
 
     def spooled(self, position: Position) -> None:
@@ -60,12 +62,14 @@ class LedgerWriter:
         """A hub has signed for it."""
         self._write("acked", epoch, seq)
 
-    def _named(self, series: tuple[Series, ...]) -> str:
-        found = self._names.get(id(series))
+    def _named(self, block: BatchBlock) -> str:
+        of = id(block.series), block.job, block.target
+        found = self._names.get(of)
         if found is None:
             name = f"{os.getpid()}.{len(self._names)}"
-            found = self._names[id(series)] = (name, series)
-            self._write("series", 0, 0, name, [list(one.labels) for one in series])
+            found = self._names[of] = (name, block.series)
+            added = {"job": block.job or _JOB, "target": block.target}
+            self._write("series", 0, 0, name, [list(one.labels.with_(added)) for one in block.series])
         return found[0]
 
     def _write(self, what: str, epoch: int, seq: int, *rest: Any) -> None:
@@ -170,7 +174,7 @@ def compare(name: str, wanted: Samples, taken: Samples, answer: Sequence[Mapping
     verdict = Verdict(sum(map(len, wanted.values())), sum(len(one["values"]) for one in answer))
     found: Samples = {}
     for one in answer:
-        key = frozenset((label, value) for label, value in one["metric"].items() if label not in _HUBS_OWN)
+        key = frozenset((label, value) for label, value in one["metric"].items() if label != "instance")
         row = found.setdefault(key, {})
         for time_s, text in one["values"]:
             time_ms, sample = round(float(time_s) * 1000), float(text)

@@ -66,6 +66,16 @@ def test_each_kind_of_fault_is_found(ledger: Ledger, rows: dict[str, list[tuple[
     assert [name for name in ("lost", "wrong", "twice", "unknown") if getattr(verdict, name)] == [kind]
 
 
+def test_what_an_agent_scrapes_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """The same series of another job, at the same time, is another series."""
+    own = _batch(1000, 1.5, 2.0).blocks[0]
+    scraped = BatchBlock(own.series, SampleMatrix(own.matrix.times_ms, own.matrix.values + 1), "app", "t:1")
+    with LedgerWriter(tmp_path) as writer:
+        writer.sealed(FIRST, Batch((own, scraped)))
+    samples = Ledger.read(tmp_path).samples([(FIRST.epoch, FIRST.seq)])
+    assert sorted(value for row in samples.values() for value in row.values()) == [1.5, 2.0, 2.5, 3.0]
+
+
 def test_a_comparison_of_nothing_is_not_good() -> None:
     """A story whose agents took nothing has shown nothing."""
     assert not compare("x", {}, {}, []).good

@@ -118,12 +118,11 @@ def test_nothing_piles_up_while_members_come_and_go(fabric: Fabric) -> None:
             gauges.read(agent.name, agent.pid, fabric.value(hub, "peerwatch_agent_tasks", agent))
         gauges.read(f"{lasting[1].name}'s node", lasting[1].node_pid)
     churn.end()
-    fabric.assert_same_everywhere("soak")
-    growth = gauges.growth()
-    opened = fabric.opened(hub)
+    growth, opened = gauges.growth(), fabric.opened(hub)
     print(f"soak of {SOAK_S:g} s: {churn.counts}, {opened:.0f} connections opened to the hub's node that lasted")  # noqa: T201
     for name, found in growth.items():
         print(f"  {name}: " + ", ".join(f"{key} {a:.1f} → {b:.1f}" for key, (a, b) in found.items()))  # noqa: T201
+    fabric.assert_same_everywhere("soak")
     assert {"hub", "hub's node", lasting[0].name, lasting[1].name} <= growth.keys()
     assert opened > SOAK_S, "more than one connection came and went in a second"
     assert not grown(growth)
