@@ -15,6 +15,7 @@ from peerwatch.node.address import parse_address
 from peerwatch.node.ban_file import load_bans
 from peerwatch.node.ban_keeper import BanKeeper
 from peerwatch.node.bans import Ban, Bans
+from peerwatch.node.bucket import TokenBucket
 from peerwatch.node.carrier import Carrier
 from peerwatch.node.conduct import Conduct
 from peerwatch.node.config import NodeConfig
@@ -60,6 +61,7 @@ from peerwatch.wire.identity import PrivateKey, peer_id, public_key_of
 from peerwatch.wire.protocols import PUSH
 
 _log = get_logger("node")
+_LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 _DEEDS = {one.value: one for one in Deed}
 
 
@@ -102,6 +104,7 @@ class Node:
             roster, metrics = lambda: self._gate.roster, self._tally.metrics
             self._mesh = MeshMember(self._host, roster, folder, clock, metrics, self._server.tell)
             self._holder = Holder(self._host, clock, self._mesh.where, self._mesh.lookup)
+        self._log_budget = TokenBucket(_LOGGED_AT_ONCE, _LOGGED_PER_S, clock.monotonic_s())
         self._started_s = clock.monotonic_s()
 
     async def run(self, stop: anyio.Event) -> None:
@@ -267,7 +270,7 @@ class Node:
     def _hear_event(self, event: Event) -> None:
         self._tally.hear(event)
         self._conduct.hear(event)
-        if isinstance(event, ConnectionRefused):
+        if isinstance(event, ConnectionRefused) and not self._log_budget.take(1.0, self._clock.monotonic_s()):
             _log.info("connection refused", address=event.address, reason=event.reason, words=event.words)
         if not isinstance(event, ConnectionOpened | ConnectionClosed):
             return

@@ -18,7 +18,8 @@ _SIMULTANEOUS_S = 5.0  # two dials that cross: longer than a handshake takes, sh
 class Seat:
     """A connection's place, from the moment its peer is known. Owned by the node's event loop.
 
-    `close` ends the connection for a reason; it is set once there is one. `ended` is why it ended, once that is known.
+    `close` ends the connection for a reason, `give_up_stream` the newest stream of the other side's; both are set once
+    there is one. `ended` is why it ended, once that is known.
     """
 
     member: bytes
@@ -27,6 +28,7 @@ class Seat:
     since_s: float
     used_s: float
     close: Callable[[str], Awaitable[None]] | None = None
+    give_up_stream: Callable[[], None] | None = None
     ended: str = ""
     counted: bool = True
     rtt_s: float = 0.0
@@ -173,6 +175,17 @@ class Seats:
             raise QuotaError(f"{self._streams[direction]} {direction.value} streams in all, limit {most}")
         seat.streams[direction] += 1
         self._streams[direction] += 1
+
+    def greediest(self, seat: Seat) -> Seat | None:
+        """Who must give up a stream for one more of this seat, where all of the process are taken.
+
+        The one with the most that others opened, if it keeps more than this one will have; None where none has.
+        """
+        mine = seat.streams[Direction.IN]
+        if mine >= self._limits.max_streams_in:
+            return None
+        most = max(self._seated.values(), key=lambda one: one.streams[Direction.IN], default=seat)
+        return most if most.streams[Direction.IN] > mine + 1 else None
 
     def drop_stream(self, seat: Seat, direction: Direction) -> None:
         """One stream less."""

@@ -151,7 +151,7 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
     async def _handle_muxed_stream(self, muxed_stream: Any) -> None:
         """Theirs let the handler's exception through, which ended the host; and queued what was over the limit."""
         try:
-            self.keeper.seats.take_stream(self.seat, Direction.IN)
+            self._take_inbound()
         except QuotaError as error:
             await self._drop(muxed_stream)
             self.keeper.stream_refused(self.seat, error)
@@ -166,6 +166,29 @@ class GuardedConn(SwarmConn):  # type: ignore[misc]
             raise
         finally:
             self.remove_stream(stream)
+
+    def _take_inbound(self) -> None:
+        """A place for a stream of the other side's; where all are taken, one of whoever has the most."""
+        seats = self.keeper.seats
+        try:
+            seats.take_stream(self.seat, Direction.IN)
+        except QuotaError:
+            loser = seats.greediest(self.seat)
+            if loser is None or loser.give_up_stream is None:
+                raise
+            loser.give_up_stream()
+            seats.take_stream(self.seat, Direction.IN)
+
+    def give_up_stream(self) -> None:
+        """End the newest stream that the other side has opened: others need its place."""
+        theirs = [one for one in self.streams if one.way is Direction.IN]
+        if not theirs:
+            return
+        newest = max(theirs, key=lambda one: one.since_s)
+        newest.ended = newest.ended or "reset"
+        self.remove_stream(newest)
+        self.swarm.background_nursery.start_soon(self._drop, newest.muxed_stream)
+        self.keeper.stream_refused(self.seat, QuotaError("gave up a stream to others, who have fewer"))
 
     async def _failed(self, stream: GuardedStream, error: Exception) -> None:
         protocol = stream.get_protocol()
@@ -296,7 +319,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
             await muxed_conn.close()
             raise SwarmException(f"connection to {muxed_conn.peer_id} has not passed the gate")
         conn = GuardedConn(muxed_conn, self, direction, seat)
-        seat.close = conn.abort
+        seat.close, seat.give_up_stream = conn.abort, conn.give_up_stream
         loser = self.keeper.seated(seat)
         if loser is seat:
             raise SwarmException(f"connection to {muxed_conn.peer_id} is the second of two at once")

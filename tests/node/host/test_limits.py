@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -261,6 +261,31 @@ def test_streams_of_the_process_have_a_limit_in_each_direction() -> None:
             (refused,) = await hub.ear.wait(StreamRefused)
             assert refused.words == "2 inbound streams in all, limit 2"
             assert await hub.host.ping(a.member) > 0
+
+    run(story)
+
+
+def test_one_member_with_many_streams_does_not_keep_others_out() -> None:
+    """Where all of the process are taken, it gives up its newest for one of theirs, down to as many as they have."""
+
+    async def story() -> None:
+        hub = node(limits(process_streams_in=6))
+        hub.host.handle(HOLD, _hold)
+        async with hub.host, _clients(2) as (greedy, quiet):
+            for one in (greedy, quiet):
+                await one.host.dial(hub.member, hub.host.addresses)
+            held = [await greedy.host.open_stream(hub.member, HOLD) for _ in range(6)]
+            for _ in range(3):
+                await quiet.host.open_stream(hub.member, HOLD)
+            with pytest.raises(LinkError):
+                await quiet.host.open_stream(hub.member, HOLD)
+            assert hub.host.usage().streams == 6
+            for given_up in held[3:]:
+                with suppress(LinkError):  # it was reset, or ended
+                    assert await given_up.read(1) == b""
+            gave = [one for one in hub.ear.of(StreamRefused) if one.words.startswith("gave up")]
+            assert [one.member for one in gave] == [greedy.member] * 3
+            assert {one.member: one.streams_in for one in hub.host.connections} == {greedy.member: 3, quiet.member: 3}
 
     run(story)
 
