@@ -43,6 +43,8 @@ class Usage:
     negotiating: int
     relayed: int = 0
     reservations: int = 0
+    pending_per_subnet: int = 0
+    """Inbound handshakes, waiting ones included, of the neighbourhood that has the most."""
 
 
 class Keeper:
@@ -70,6 +72,7 @@ class Keeper:
             waiting=sum(one.waiting for one in turnstiles),
             streams=self.seats.streams,
             negotiating=self._negotiating,
+            pending_per_subnet=max(self._pending.values(), default=0),
         )
 
     def tell(self, event: Event) -> None:

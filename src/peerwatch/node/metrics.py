@@ -66,6 +66,10 @@ class NodeMetrics:
         self._limit("libp2p_connections", limits.max_connections)
         self._pending = self._gauge("libp2p_connections_pending", "Connections in the handshake.")
         self._limit("libp2p_connections_pending", 2 * limits.max_pending)  # so many in each direction
+        self._per_subnet = self._gauge(
+            "libp2p_connections_pending_per_subnet", "Of these and those that wait, from the /24 or /64 with the most."
+        )
+        self._limit("libp2p_connections_pending_per_subnet", limits.max_pending_per_subnet)
         self._queued = self._gauge("libp2p_connections_waiting", "Connections that wait for their handshake.")
         self._limit("libp2p_connections_waiting", 2 * limits.max_waiting)
         self._dial_failures = self._counter(
@@ -156,9 +160,10 @@ class NodeMetrics:
         """How many there are."""
         self._tasks.set(count)
 
-    def show_pending(self, handshakes: int, waiting: int) -> None:
-        """So many are in the handshake, so many wait for it."""
+    def show_pending(self, handshakes: int, waiting: int, per_subnet: int = 0) -> None:
+        """So many are in the handshake, so many wait for it; so many of either come from one neighbourhood."""
         self._pending.set(handshakes)
+        self._per_subnet.set(per_subnet)
         self._queued.set(waiting)
 
     def dial_failed(self, failure: DialFailure) -> None:

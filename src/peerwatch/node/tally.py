@@ -79,7 +79,7 @@ class Tally:
     def render(self) -> bytes:
         """All of it, as Prometheus text."""
         usage = self._usage()
-        self.metrics.show_pending(usage.pending, usage.waiting)
+        self.metrics.show_pending(usage.pending, usage.waiting, usage.pending_per_subnet)
         self.metrics.show_negotiating(usage.negotiating)
         if self._held is not None and self._turns is not None:
             self.metrics.show_requests(self._held.bytes, self._turns.waiting, self._turns.running)

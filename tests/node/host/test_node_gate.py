@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
 import pytest
 
 from peerwatch.errors import LinkError
@@ -13,7 +16,7 @@ from peerwatch.node.host import Host
 from peerwatch.node.roster_view import MemberView, RosterView
 from peerwatch.testing.clock import ManualClock
 from peerwatch.wire.identity import PrivateKey, peer_id
-from tests.node.host.kit import ANYWHERE, Ear, run
+from tests.node.host.kit import ANYWHERE, Attacker, Ear, Node, OpenGate, run, until
 
 pytestmark = pytest.mark.p2p
 
@@ -53,5 +56,29 @@ def test_members_get_in_and_whoever_is_banned_or_revoked_stays_out() -> None:
                 await member.dial(hub.member, hub.addresses)
             reasons = [one.reason for one in ear.of(ConnectionRefused)]
             assert reasons == ["not_a_member", "not_a_member", "banned", "not_a_member"]
+
+    run(story)
+
+
+def test_one_neighbourhood_does_not_have_all_handshakes() -> None:
+    """Past its half of them it is refused at once; whoever calls from elsewhere is let through."""
+    key, ear = PrivateKey.generate(), Ear()
+    limits = replace(NodeConfig.test().limits, handshake_timeout_s=20.0)
+    gate = NodeGate(replace(NodeConfig.test(), limits=limits), Bans(), ManualClock())
+    host = Host(key, gate, ear, limits=limits, listen=[ANYWHERE])
+
+    async def story() -> None:
+        async with host, AsyncExitStack() as stack:
+            target = Node(host, OpenGate(), ear, key)
+            for _ in range(2):
+                await stack.enter_async_context(await Attacker.connect(target, source="127.6.7.1"))
+            await until(lambda: host.usage().pending_per_subnet == 2)
+            third = await stack.enter_async_context(await Attacker.connect(target, source="127.6.7.99"))
+            assert await third.socket.read() == b""
+            (refused,) = await ear.wait(ConnectionRefused)
+            assert refused.reason == "crowded" and "2 handshakes from its subnet, limit 2" in refused.words
+            await stack.enter_async_context(await Attacker.connect(target, source="127.6.8.1"))
+            await until(lambda: host.usage().pending == 3)
+            assert len(ear.of(ConnectionRefused)) == 1
 
     run(story)
