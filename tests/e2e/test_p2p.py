@@ -103,10 +103,10 @@ class Pair:
         assert found is not None, page
         return int(found[1])
 
-    def goes_on(self, what: str) -> None:
+    def goes_on(self, what: str, within_s: float = STALL_S) -> None:
         """Until the hub has samples that were taken after now."""
         now_ms = time.time() * 1000
-        eventually(lambda: max(self.samples(), default=0) > now_ms, f"samples after {what}", STALL_S)
+        eventually(lambda: max(self.samples(), default=0) > now_ms, f"samples after {what}", within_s)
 
 
 def _nodes(of: Running) -> list[psutil.Process]:
