@@ -253,11 +253,13 @@ class HubRole:
         done.set()
 
     async def _leave(self) -> None:
-        """Tell the other hubs that this one stops, while its node is still there to carry that."""
+        """Tell the other hubs that this one stops, and answer what peers asked, while its node is there to carry it."""
         if self._newsroom is not None:
             with anyio.move_on_after(_LEAVE_S):
                 await self._newsroom.leave()
                 await anyio.sleep(_LEAVE_GAP_S)
+        if self.node is not None:
+            await self.node.drain()
 
     def close(self) -> None:
         """Give the data folder back; call after `run`."""

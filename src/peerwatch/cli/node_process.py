@@ -18,7 +18,7 @@ import msgspec
 
 from peerwatch import __version__
 from peerwatch.cli.ban_book import BanBook
-from peerwatch.errors import ConfigError, LinkError, PeerwatchError
+from peerwatch.errors import ConfigError, LinkError, PeerwatchError, QuotaError
 from peerwatch.model import Clock
 from peerwatch.node.channel import Channel
 from peerwatch.node.config import SocketConfig
@@ -60,6 +60,8 @@ _LOOK_S = 1.0  # how soon a change of the roster reaches the node
 _FIRST_WAIT_S, _MOST_WAIT_S, _WELL_S = 1.0, 60.0, 60.0
 _DELIVER_S = 20.0  # as over HTTPS
 _END_S = 5.0
+_DRAIN_S = 10.0
+_LEAVING_WAIT_S = 5.0  # who is turned away comes back when the machine may be up again
 _ASK_S = 5.0
 _ALIVE_S = 10.0  # how often it must show that it is not frozen
 _FROZEN_S = 15.0  # silent for so long: one that a thousand agents come back to is busy for some seconds, and says so
@@ -141,6 +143,9 @@ class NodeProcess:
         self._channel: Channel | None = None
         self._connected: set[str] = set()
         self._table_size = 0
+        self._leaving = False
+        self._answering = 0
+        self._quiet = anyio.Event()
         self.pid = 0
 
     @property
@@ -205,12 +210,33 @@ class NodeProcess:
     async def answer(self, request: Message) -> Reply:
         """See `channel.Handler`."""
         if isinstance(request, Inbound):
-            return await self._answer(request)
+            return await self._answered(request)
         if isinstance(request, Banned):
             if self._bans is not None:
                 self._bans.take(map(to_ban, request.bans))
             return Done()
         raise LinkError(f"{type(request).__name__} is not dealt with here")
+
+    async def _answered(self, inbound: Inbound) -> Delivered:
+        if self._leaving:
+            raise QuotaError("this machine is stopping", _LEAVING_WAIT_S)
+        self._answering += 1
+        try:
+            return await self._answer(inbound)
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._quiet.set()
+                self._quiet = anyio.Event()
+
+    async def drain(self) -> None:
+        """Answer nothing more that peers ask, and wait until what runs is answered, for 10 s at most (B80)."""
+        self._leaving = True
+        with anyio.move_on_after(_DRAIN_S):
+            while self._answering:
+                await self._quiet.wait()
+        if self._answering:
+            _log.warning("requests of peers not answered before stopping", requests=self._answering)
 
     def hear(self, note: Note) -> None:
         """See `channel.Handler`."""
