@@ -133,6 +133,10 @@ def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
     _stranger_is_refused(pair)
     pair.revoke()
     eventually(lambda: pair.connections() == 0, "whoever is revoked is cut off")
+    told = [json.loads(line).get("event_type") for line in pair.hub.log.splitlines() if line.startswith("{")]
+    assert {"node_started", "connection_opened", "connection_denied", "member_revoked", "connection_closed"} <= set(
+        told
+    )
     assert pair.agent.stop() == 0
     assert pair.hub.stop() == 0
     eventually(lambda: not any(one.is_running() for one in nodes), "the nodes are gone with those who started them")

@@ -14,7 +14,7 @@ from peerwatch.fleet.membership import Membership
 from peerwatch.fleet.partners import Partner, PartnerList, open_partners
 from peerwatch.model import Clock
 from peerwatch.node.messages import PartnerRecord, Probed, SetPartners
-from peerwatch.node.roster_view import MemberView
+from peerwatch.node.roster_view import GUEST, MemberView
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id
 from peerwatch.wire.multiaddr import parse_tcp
@@ -23,7 +23,6 @@ from peerwatch.wire.protocols import PARTNERS
 
 _log = get_logger("mesh")
 _RETRY_S = 10.0
-_GUEST_ROLES = ("partner",)  # let in to be measured or to measure; the main process answers them nothing
 _NOBODY = PartnerList((), (), 0, 0, 0)
 
 
@@ -118,7 +117,7 @@ class MeshProbes:
     def guests(self) -> Mapping[str, MemberView]:
         """Partners and visitors, until the list or their membership ends."""
         members = (*self._list.partners, *self._list.visitors)
-        return {peer_id(one.member): MemberView(_GUEST_ROLES, self._until_ms(one)) for one in members}
+        return {peer_id(one.member): MemberView((GUEST,), self._until_ms(one)) for one in members}
 
     def _until_ms(self, partner: Partner) -> int:
         return min(partner.expires_ms, self._list.expires_ms) if partner.expires_ms else self._list.expires_ms

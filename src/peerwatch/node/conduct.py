@@ -201,7 +201,6 @@ class Conduct:
         except PeerError as error:  # the list is full of longer ones
             _log.error("ban not made", subject=subject, reason=order.reason, error=str(error))
             return
-        _log.warning("peer banned", subject=subject, reason=order.reason, for_s=round(duration_s))
         self._on_ban(ban)
 
     def _grown(self, peer: str, duration_s: float) -> float:

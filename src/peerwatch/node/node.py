@@ -15,15 +15,17 @@ from peerwatch.node.address import parse_address
 from peerwatch.node.ban_file import load_bans
 from peerwatch.node.ban_keeper import BanKeeper
 from peerwatch.node.bans import Ban, Bans
-from peerwatch.node.bucket import TokenBucket
 from peerwatch.node.carrier import Carrier
 from peerwatch.node.conduct import Conduct
 from peerwatch.node.config import NodeConfig
-from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, Event
+from peerwatch.node.connection import ConnectionClosed, ConnectionOpened
+from peerwatch.node.connection import Event as HostEvent
+from peerwatch.node.events import Event, EventType
 from peerwatch.node.gate import NodeGate
 from peerwatch.node.gater import Direction
 from peerwatch.node.holder import Holder
 from peerwatch.node.host import Host
+from peerwatch.node.journal import Journal
 from peerwatch.node.mesh_member import MeshMember
 from peerwatch.node.messages import (
     AskMetrics,
@@ -61,7 +63,6 @@ from peerwatch.wire.identity import PrivateKey, peer_id, public_key_of
 from peerwatch.wire.protocols import PUSH
 
 _log = get_logger("node")
-_LOGGED_AT_ONCE, _LOGGED_PER_S = 20.0, 1.0  # refusals: anybody can cause one, so they must not fill a disk
 _DEEDS = {one.value: one for one in Deed}
 
 
@@ -90,6 +91,7 @@ class Node:
         self._reservations = Reservations(self._host, self._relays)
         self._is_reached = bool(config.external)
         self._keeper = BanKeeper(self._bans, folder / "bans", clock, self._server, self._cut_off)
+        self._journal = Journal(clock)
         self._tally = Tally(config, self._bans, self._host.usage, clock.now_ms)
         count = self._tally.metrics.deed
         self._conduct = Conduct(config, self._bans, clock, self._host.peer_id, self._is_hub, self._on_ban, count)
@@ -104,7 +106,6 @@ class Node:
             roster, metrics = lambda: self._gate.roster, self._tally.metrics
             self._mesh = MeshMember(self._host, roster, folder, clock, metrics, self._server.tell)
             self._holder = Holder(self._host, clock, self._mesh.where, self._mesh.lookup)
-        self._log_budget = TokenBucket(_LOGGED_AT_ONCE, _LOGGED_PER_S, clock.monotonic_s())
         self._started_s = clock.monotonic_s()
 
     async def run(self, stop: anyio.Event) -> None:
@@ -119,7 +120,10 @@ class Node:
             tasks.start_soon(self._prober.run)
             tasks.start_soon(self._keeper.run)
             _log.info("node ready", addresses=" ".join(self._host.addresses))
+            self._journal.tell(Event(EventType.NODE_STARTED, self._host.peer_id))
             await stop.wait()
+            ran_ms = (self._clock.monotonic_s() - self._started_s) * 1000
+            self._journal.tell(Event(EventType.NODE_STOPPED, self._host.peer_id, ran_ms))
             if self._mesh is not None:
                 self._mesh.save()
             tasks.cancel_scope.cancel()
@@ -171,8 +175,11 @@ class Node:
         self._gate.roster = view
         now_ms = self._clock.now_ms()
         for one in self._host.connections:  # also those whose time has come since
-            if not view.is_member(peer_id(one.member), now_ms):
+            peer = peer_id(one.member)
+            if not view.is_member(peer, now_ms):
                 await self._host.close_peer(one.member, "roster")
+                if before.is_of_the_fleet(peer):  # a guest that is no partner any more was not put out
+                    self._journal.tell(Event(EventType.MEMBER_REVOKED, peer))
         if self._mesh is not None:
             self._holder.want(self._mesh.wanted())
         if (view.version, view.members.keys()) != (before.version, before.members.keys()):  # else only times changed
@@ -183,15 +190,24 @@ class Node:
             if ban.lifted:
                 self._conduct.forget(ban.subject)
                 self._tally.metrics.show_bans(len(self._bans.active(self._clock.now_ms())))
+                self._journal.tell(Event(EventType.BAN_LIFTED, ban.subject))
+            else:
+                self._count_ban(ban)
         await self._keeper.settle()
 
     def _is_hub(self, peer: str) -> bool:
         return self._gate.roster.has_role(peer, HUB, self._clock.now_ms())
 
     def _on_ban(self, ban: Ban) -> None:
-        active = len(self._bans.active(self._clock.now_ms()))
-        self._tally.metrics.banned(permanent=ban.permanent, active=active)
+        self._count_ban(ban)
         self._keeper.made(ban)
+
+    def _count_ban(self, ban: Ban) -> None:
+        """One that was made here or heard of."""
+        now_ms = self._clock.now_ms()
+        self._tally.metrics.banned(permanent=ban.permanent, active=len(self._bans.active(now_ms)))
+        duration_ms = 0 if ban.permanent else max(0, ban.expires_ms - now_ms)
+        self._journal.tell(Event(EventType.PEER_BANNED, ban.subject, duration_ms, error=ban.reason))
 
     async def _cut_off(self) -> None:
         for one in self._host.connections:
@@ -267,11 +283,10 @@ class Node:
             if one.deed in _DEEDS:
                 self._conduct.did(_DEEDS[one.deed], member, one.times)
 
-    def _hear_event(self, event: Event) -> None:
+    def _hear_event(self, event: HostEvent) -> None:
         self._tally.hear(event)
         self._conduct.hear(event)
-        if isinstance(event, ConnectionRefused) and not self._log_budget.take(1.0, self._clock.monotonic_s()):
-            _log.info("connection refused", address=event.address, reason=event.reason, words=event.words)
+        self._journal.hear(event)
         if not isinstance(event, ConnectionOpened | ConnectionClosed):
             return
         connected = isinstance(event, ConnectionOpened)

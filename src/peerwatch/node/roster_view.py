@@ -9,6 +9,9 @@ from typing import Protocol
 from peerwatch.fleet.roster import RosterEntry
 from peerwatch.wire.identity import peer_id
 
+GUEST = "partner"
+"""The role of a member that is let in only to be measured or to measure."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemberView:
@@ -33,6 +36,11 @@ class RosterView:
     def has_role(self, peer: str, role: str, now_ms: int) -> bool:
         """Whether the peer is a member of this role now."""
         return self.is_member(peer, now_ms) and role in self.members[peer].roles
+
+    def is_of_the_fleet(self, peer: str) -> bool:
+        """Whether the peer is of the fleet, and no guest."""
+        member = self.members.get(peer)
+        return member is not None and GUEST not in member.roles
 
     def with_guests(self, guests: Mapping[str, MemberView]) -> RosterView:
         """The same with others beside; whoever is in the roster is as that says."""
