@@ -12,7 +12,7 @@ GO_BUILD ?= nice go build -p 1
 up: $(VENV)/.run web  ## install into .venv and watch this machine
 	$(BIN)/peerwatch up $(ARGS)
 
-test: $(VENV)/.dev  ## everything that runs without servers of others, in under five minutes; -rs names what was left out
+test: $(VENV)/.dev  ## everything that runs without servers of others, 8 to 16 minutes; -rs names what was left out
 	$(BIN)/python -m pytest -rs -m "not browser and not servers and not chaos" $(ARGS)
 
 p2p: $(VENV)/.p2p  ## add libp2p, without a compiler: docs/decisions/0012; make test then runs the tests of the node too
