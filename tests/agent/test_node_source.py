@@ -7,6 +7,7 @@ import threading
 import anyio
 import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.sources.node import NODE_JOB, NodeSource
@@ -41,6 +42,16 @@ def test_a_node_that_is_down_ends_its_series() -> None:
     assert ticks[0] == ticks[3] == full
     assert ticks[1] == dict.fromkeys(full, "stale") | {"peerwatch_node_up": 0}
     assert ticks[2] == {"peerwatch_node_up": 0}
+
+
+def test_what_is_said_of_a_node_is_news() -> None:
+    """Not that it is still starting, and each change once."""
+    down = LinkError("down")
+    source = NodeSource(Pages(down, PAGE, down, down, PAGE))
+    with capture_logs() as logs:
+        for at in range(5):
+            source.collect(at)
+    assert [one["event"] for one in logs] == ["node does not answer", "node answers again"]
 
 
 @pytest.mark.parametrize("page", [b"libp2p_x 1 2 3 4\n", b"".join(b"a_%d 1\n" % n for n in range(2_001))])

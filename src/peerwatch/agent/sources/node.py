@@ -35,7 +35,7 @@ class NodeSource:
         self._parser = ExpositionParser(_LIMITS)
         self._found: tuple[Series, ...] = ()
         self._series: tuple[Series, ...] = _UP
-        self._answers = True
+        self._answers: bool | None = None  # it takes a second or two to start, which is no news
 
     def collect(self, now_ms: int) -> Reading:
         """See `Source`. Raises DecodeError for a page that is none."""
@@ -51,10 +51,10 @@ class NodeSource:
         return Reading(self._series, np.concatenate([np.ones(1), found.values]), NODE_JOB)
 
     def _tell(self, *, answers: bool, reason: str = "") -> None:
-        if answers == self._answers:
+        if answers == self._answers or (self._answers is None and not answers):
             return
-        self._answers = answers
-        if answers:
-            _log.info("node answers again")
-        else:
+        if not answers:
             _log.warning("node does not answer", reason=reason)
+        elif self._answers is False:
+            _log.info("node answers again")
+        self._answers = answers
