@@ -21,7 +21,7 @@ from multiaddr import Multiaddr
 
 from peerwatch.errors import DecodeError, LinkError
 from peerwatch.node.address import parse_address
-from peerwatch.node.connection import Connection, Stream
+from peerwatch.node.connection import Connection, Stream, read_exactly
 from peerwatch.node.gater import Direction
 from peerwatch.node.hardening import Wire
 from peerwatch.node.keeper import Keeper
@@ -58,7 +58,7 @@ async def read_message(stream: Stream, kind: Any) -> Any:
     """The next message of a stream, and not a byte more. Raises DecodeError for nonsense, LinkError at the end."""
     size, shift = 0, 0
     while True:
-        byte = (await _exactly(stream, 1))[0]
+        byte = (await read_exactly(stream, 1))[0]
         size |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
@@ -67,7 +67,7 @@ async def read_message(stream: Stream, kind: Any) -> Any:
             raise DecodeError(f"{stream.protocol}: a length of more than 14 bits, limit {_MOST_MESSAGE_BYTES}")
     if size > _MOST_MESSAGE_BYTES:
         raise DecodeError(f"{stream.protocol}: message of {size} bytes, limit {_MOST_MESSAGE_BYTES}")
-    raw = await _exactly(stream, size)
+    raw = await read_exactly(stream, size)
     try:
         message = kind.FromString(raw)
     except Exception as error:  # protobuf's own, whose door is in wire; reading bytes has no other failure
@@ -80,16 +80,6 @@ async def read_message(stream: Stream, kind: Any) -> Any:
 async def write_message(stream: Stream, message: Any) -> None:
     """Send a message. Raises LinkError."""
     await stream.write(encode_varint_prefixed(message.SerializeToString()))
-
-
-async def _exactly(stream: Stream, size_bytes: int) -> bytes:
-    data = bytearray()
-    while len(data) < size_bytes:
-        piece = await stream.read(size_bytes - len(data))
-        if not piece:
-            raise LinkError(f"{stream.protocol}: ended after {len(data)} of {size_bytes} bytes")
-        data += piece
-    return bytes(data)
 
 
 def status_name(status: Any) -> str:

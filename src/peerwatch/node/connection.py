@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from peerwatch.errors import PeerError
+from peerwatch.errors import LinkError, PeerError
 from peerwatch.node.gater import Deny, Direction
 
 
@@ -145,3 +145,14 @@ class Stream(Protocol):
     async def reset(self) -> None:
         """Drop it, both ways."""
         ...
+
+
+async def read_exactly(stream: Stream, size_bytes: int) -> bytes:
+    """As many bytes as that. Raises LinkError where the stream ends before."""
+    data = bytearray()
+    while len(data) < size_bytes:
+        piece = await stream.read(size_bytes - len(data))
+        if not piece:
+            raise LinkError(f"stream {stream.protocol} ended after {len(data)} of {size_bytes} bytes")
+        data += piece
+    return bytes(data)

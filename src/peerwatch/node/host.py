@@ -30,7 +30,7 @@ from peerwatch.errors import ConfigError, LinkError
 from peerwatch.node import hardening, health
 from peerwatch.node.circuit import HOP, STOP, Circuits, Reservation
 from peerwatch.node.config import NodeLimits, check_listen
-from peerwatch.node.connection import Connection, Gate, Listener, Stream
+from peerwatch.node.connection import Connection, Gate, Listener, Stream, read_exactly
 from peerwatch.node.gater import Direction
 from peerwatch.node.interfaces import spread
 from peerwatch.node.keeper import Keeper, Usage
@@ -430,14 +430,3 @@ async def _echo(stream: Stream) -> None:
     """Answer pings until the other side ends."""
     while data := await stream.read(PING_BYTES):
         await stream.write(data)
-
-
-async def read_exactly(stream: Stream, size_bytes: int) -> bytes:
-    """As many bytes as that. Raises LinkError where the stream ends before."""
-    data = bytearray()
-    while len(data) < size_bytes:
-        piece = await stream.read(size_bytes - len(data))
-        if not piece:
-            raise LinkError(f"stream {stream.protocol} ended after {len(data)} of {size_bytes} bytes")
-        data += piece
-    return bytes(data)

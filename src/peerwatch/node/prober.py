@@ -12,9 +12,9 @@ import anyio.abc
 
 from peerwatch.errors import LinkError, PeerError
 from peerwatch.model import Clock
-from peerwatch.node.connection import Stream
+from peerwatch.node.connection import Stream, read_exactly
 from peerwatch.node.gater import Direction
-from peerwatch.node.host import PING, PING_BYTES, Host, read_exactly
+from peerwatch.node.host import PING, PING_BYTES, Host
 from peerwatch.node.messages import Probe
 from peerwatch.node.metrics import NodeMetrics
 from peerwatch.wire.identity import peer_id
