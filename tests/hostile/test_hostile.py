@@ -63,7 +63,7 @@ BY_STRANGERS = [
     Attack("spoofed_identity", "stranger"),
     Attack("plaintext", "stranger"),
     Attack("slow_loris", "flood|stranger"),
-    Attack("connection_attempts", "flood|stranger", says="10000 connections"),
+    Attack("connection_attempts", "flood|stranger", within_s=150.0, says="10000 connections"),
     Attack("sybils", "stranger"),
     Attack("revoked_member", "stranger"),
 ]
