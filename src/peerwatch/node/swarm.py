@@ -6,7 +6,8 @@ itself (dial whoever it knows, prune, identify, ban a peer for a minute after a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -354,26 +355,18 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
 
         Nobody is banned for a dial that failed, and no dial waits a quarter of a second for nothing.
         """
-        lock = self._dialling.setdefault(peer_id, anyio.Lock())
-        try:
-            async with lock:
-                return self.open_connection(peer_id) or await self._dial_any(peer_id, addresses[:_MOST_ADDRESSES])
-        finally:
-            if not lock.statistics().tasks_waiting and not lock.locked():
-                self._dialling.pop(peer_id, None)
-
-    async def _dial_any(self, peer_id: Any, addresses: Sequence[Any]) -> GuardedConn:
         failure: Exception = LinkError(f"no address of {peer_id} is known")
-        for address in addresses:
+        for address in addresses[:_MOST_ADDRESSES]:
             try:
-                return await self._dial_one(peer_id, address)
+                return self.open_connection(peer_id) or await self._dial_one(peer_id, address)
             except Exception as error:
-                meanwhile = self.open_connection(peer_id)  # it dialled us at the same time, and its connection won
-                if meanwhile is not None:
-                    return meanwhile
                 failure = _translated(error, f"{address}")
-                self.keeper.refused(str(address), Direction.OUT, failure)
-        raise failure
+                if self.open_connection(peer_id) is None:  # else it dialled us at the same time, and its connection won
+                    self.keeper.refused(str(address), Direction.OUT, failure)
+        found = self.open_connection(peer_id)
+        if found is None:
+            raise failure
+        return found
 
     async def _dial_one(self, peer_id: Any, address: Any) -> GuardedConn:
         if all(one.name != "p2p" for one in address.protocols()):
@@ -381,9 +374,24 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         transport = self.transport_manager.transport_for_dialing(address)
         if transport is None:
             raise LinkError("no transport for this address")
-        await transport.prepare(address)
+        await transport.prepare(address)  # before our turn: of two relays, each behind the other, none would ever go on
+        async with self._turn(peer_id):
+            return self.open_connection(peer_id) or await self._connected(peer_id, transport, address)
+
+    async def _connected(self, peer_id: Any, transport: Any, address: Any) -> GuardedConn:
         async with self.keeper.handshake(Direction.OUT):
             return await self._upgraded(await transport.dial(address), peer_id, "outbound")
+
+    @asynccontextmanager
+    async def _turn(self, peer_id: Any) -> AsyncIterator[None]:
+        """One dial of a peer at a time. Whoever has the turn waits for no other peer's."""
+        lock = self._dialling.setdefault(peer_id, anyio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._dialling.pop(peer_id, None)
 
     def _schedule_auto_connect(self) -> None:
         """As above, after each disconnect."""

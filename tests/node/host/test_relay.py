@@ -16,7 +16,7 @@ from peerwatch.errors import LinkError
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, DeniedError
 from peerwatch.node.gater import Direction
 from peerwatch.wire.identity import PrivateKey, peer_id, peer_id_bytes
-from tests.node.host.kit import Node, limits, node, run, until
+from tests.node.host.kit import Node, limits, node, run, until, vars_of
 
 pytestmark = pytest.mark.p2p
 HOP = "/libp2p/circuit/relay/0.2.0/hop"
@@ -122,6 +122,31 @@ def test_the_gate_judges_who_is_behind_the_relay() -> None:
             assert refused[0].reason == "not_a_member" and through(relay, stranger) == refused[0].address
             assert all(one.member != stranger.member for one in hidden.host.connections)
             await until(lambda: relay.host.usage().relayed == 0)
+
+    run(story)
+
+
+def test_relays_of_which_each_is_dialled_through_the_others_are_not_waited_for_for_ever() -> None:
+    """A fleet that starts at once: no hub answers yet, and each may be behind any other."""
+
+    async def story() -> None:
+        caller, *hubs = node(listen=False), node(), node(), node()
+        async with started(*hubs):
+            where = {one.member: one.host.addresses[0] for one in hubs}  # where nobody listens once they have ended
+        failures: list[bytes] = []
+
+        async def dial(hub: Node) -> None:
+            behind = [f"{where[one.member]}/p2p-circuit/p2p/{peer_id(hub.member)}" for one in hubs if one is not hub]
+            with pytest.raises(LinkError):
+                await caller.host.dial(hub.member, [where[hub.member], *behind])
+            failures.append(hub.member)
+
+        async with started(caller):
+            async with anyio.create_task_group() as tasks:
+                for one in [*hubs, *reversed(hubs)]:
+                    tasks.start_soon(dial, one)
+            assert len(failures) == 6
+            assert not any(vars_of(caller.host.usage()))
 
     run(story)
 
