@@ -39,7 +39,7 @@ JS = Kind(
     ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"),
     ("node", "peer.js"),
 )
-GO = Kind("go", ("go",), ("go.mod", "go.sum", "main.go"), ("go", "build", "-o", "peer", "."), ("./peer",))
+GO = Kind("go", ("go",), ("go.mod", "go.sum", "main.go", "relay.go"), ("go", "build", "-o", "peer", "."), ("./peer",))
 
 PARAMETERS = [
     pytest.param(JS, id="js", marks=pytest.mark.skipif(not all(map(shutil.which, JS.needs)), reason="needs Node.js")),
@@ -109,18 +109,18 @@ class ForeignPeer:
         self._child.stdout.close()
 
 
-def spawn(kind: Kind, key: PrivateKey | None = None) -> ForeignPeer:
-    """One that is started; `start` waits for it, `end` ends it."""
-    command = [*kind.command, *([key.seed.hex()] if key is not None else [])]
+def spawn(kind: Kind, key: PrivateKey | None = None, *arguments: str) -> ForeignPeer:
+    """One that is started; `start` waits for it, `end` ends it. Its program says which arguments it takes."""
+    command = [*kind.command, *(["--seed", key.seed.hex()] if key is not None else []), *arguments]
     return ForeignPeer(
         subprocess.Popen(command, cwd=built(kind), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     )
 
 
 @asynccontextmanager
-async def foreign(kind: Kind) -> AsyncIterator[ForeignPeer]:
+async def foreign(kind: Kind, *arguments: str) -> AsyncIterator[ForeignPeer]:
     """One that listens, gone afterwards."""
-    peer = spawn(kind)
+    peer = spawn(kind, None, *arguments)
     try:
         await to_thread.run_sync(peer.start, abandon_on_cancel=True)
         yield peer

@@ -1,4 +1,5 @@
 // A go-libp2p peer for the interoperability tests: says who and where it is, then does what each line of its input says.
+// It may be a relay, or punch holes, as its arguments say.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +39,7 @@ const (
 type answer = map[string]any
 
 func main() {
-	node, err := start(os.Args[1:])
+	node, err := start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -63,27 +65,39 @@ func main() {
 	}
 }
 
-// start makes a host of TCP, Noise and Yamux. The one argument is the seed of its key, in hex.
-func start(arguments []string) (host.Host, error) {
+// start makes a host of TCP, Noise and Yamux that can be reached through relays, and be more if the arguments say so.
+func start() (host.Host, error) {
+	seed := flag.String("seed", "", "of its key, in hex")
+	listen := flag.String("listen", "/ip4/127.0.0.1/tcp/0", "where it listens")
+	relays := flag.Bool("relay", false, "whether it is a relay for everybody")
+	punch := flag.String("punch", "", "the address that it tells for hole punching; own: where it listens")
+	flag.Parse()
 	options := []libp2p.Option{
-		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"),
+		libp2p.ListenAddrStrings(*listen),
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
-		libp2p.DisableRelay(),
+		libp2p.EnableRelay(),
 	}
-	if len(arguments) > 0 {
-		seed, err := hex.DecodeString(arguments[0])
-		if err != nil || len(seed) != ed25519.SeedSize {
-			return nil, errors.New("the argument is no seed of 32 bytes in hex")
+	if *seed != "" {
+		raw, err := hex.DecodeString(*seed)
+		if err != nil || len(raw) != ed25519.SeedSize {
+			return nil, errors.New("the seed is not 32 bytes in hex")
 		}
-		key, err := crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(seed))
+		key, err := crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(raw))
 		if err != nil {
 			return nil, err
 		}
 		options = append(options, libp2p.Identity(key))
 	}
-	return libp2p.New(options...)
+	node, err := libp2p.New(options...)
+	if err == nil && *relays {
+		err = beRelay(node)
+	}
+	if err == nil && *punch != "" {
+		err = punches(node, *punch)
+	}
+	return node, err
 }
 
 func say(what answer) {
@@ -94,9 +108,14 @@ func say(what answer) {
 func do(node host.Host, words []string) (answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	ctx = network.WithAllowLimitedConn(ctx, "a relayed connection does")
 	switch {
 	case len(words) == 1 && words[0] == "connections":
 		return answer{"count": len(node.Network().Conns())}, nil
+	case len(words) == 2 && words[0] == "paths":
+		return paths(node, words[1])
+	case len(words) == 2 && words[0] == "reserve":
+		return reserved(ctx, node, words[1])
 	case len(words) == 2 && words[0] == "identified":
 		return identified(node, words[1])
 	case len(words) == 2 && words[0] == "ping":
