@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,7 +22,10 @@ from peerwatch.model import (
     Series,
     SeriesSet,
 )
-from peerwatch.store.intake import Context
+from peerwatch.store.disk import Disk
+from peerwatch.store.intake import Context, provenance_of
+from peerwatch.store.provenance import Provenance, ProvenanceColumns, RunRoot
+from peerwatch.store.reader import StoreReader
 from peerwatch.wire.packing import PackedMatrix, pack
 
 HOUR_MS = 3_600_000
@@ -140,3 +144,27 @@ def between(model: Cells, start_ms: int, end_ms: int) -> Cells:
     """What a read of [start_ms, end_ms] must answer."""
     cut = {one: {t: v for t, v in cells.items() if start_ms <= t <= end_ms} for one, cells in model.items()}
     return {one: cells for one, cells in cut.items() if cells}
+
+
+def stored_origins(folder: Path, disk: Disk | None = None) -> tuple[list[Provenance], list[RunRoot]]:
+    """What the files of a store, open or not, tell of its envelopes and signed runs, in blocks and in the WAL."""
+    reader = StoreReader(folder, decode, disk)
+    rows, roots = set(), set()
+    for window in reader.windows():
+        rows |= set(_rows(reader.provenance(window)))
+        roots |= set(reader.run_roots(window))
+    for batch in reader.logged():
+        told = batch.record
+        rows |= set(provenance_of(told, told.layout_ids, batch.matrices))
+        if told.run_root:
+            roots.add(RunRoot(told.sender, told.epoch, told.seq, told.run_root))
+    return sorted(rows), sorted(roots)
+
+
+def _rows(columns: ProvenanceColumns) -> list[Provenance]:
+    """As plain rows; numbers are unsigned on the wire and wrap into int64."""
+    code, epoch, seq, *bounds = columns.table
+    numbers = zip(
+        *(one.view(np.uint64).tolist() for one in (epoch, seq)), *(one.tolist() for one in bounds), strict=True
+    )
+    return [Provenance(columns.senders[at], *row) for at, row in zip(code.tolist(), numbers, strict=True)]

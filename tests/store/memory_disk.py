@@ -178,7 +178,8 @@ class MemoryDisk(Disk):
     def names(self, folder: Path) -> list[str]:
         with self._guard:
             self._alive()
-            return sorted(path.name for path in self._names if path.parent == folder)
+            below = [path.relative_to(folder) for path in self._names if path.is_relative_to(folder) and path != folder]
+            return sorted({path.parts[0] for path in below})  # folders are there for the files in them
 
     def sync_folder(self, folder: Path) -> None:
         with self._guard:

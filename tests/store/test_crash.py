@@ -11,7 +11,18 @@ from peerwatch.errors import StoreError
 from peerwatch.store.config import StoreConfig
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
-from tests.store.material import EVERYTHING_MS, Cells, ManualClock, cells_of, decode, envelope, matrix, put, series
+from tests.store.material import (
+    EVERYTHING_MS,
+    Cells,
+    ManualClock,
+    cells_of,
+    decode,
+    envelope,
+    matrix,
+    put,
+    series,
+    stored_origins,
+)
 from tests.store.memory_disk import Fault, MemoryDisk, PowerCutError
 
 FOLDER = Path("/store")
@@ -92,7 +103,7 @@ def check(disk: MemoryDisk, model: Cells) -> None:
         again()
         assert cells_of(store.select([], *EVERYTHING_MS)) == model
     assert [list(runs) for _, _, runs in store.marks()] == [[(0, 8)]]
-    rows, roots = store.provenance(*EVERYTHING_MS)
+    rows, roots = stored_origins(FOLDER, disk)
     assert {row.seq for row in rows} == {root.seq for root in roots} == set(range(9))
     assert store.stats().samples == sum(map(len, model.values()))
     assert store.stats().damage == 0

@@ -19,6 +19,7 @@ from tests.store.material import (
     matrix,
     named,
     series,
+    stored_origins,
 )
 
 
@@ -56,7 +57,7 @@ def test_a_forgotten_layout_keeps_its_origin(tmp_path: Path) -> None:
     store.append([envelope(1, (first, matrix([BASE_MS], [[1]])))])
     store.maintain()
     store.append([envelope(2, (forgotten, matrix([BASE_MS], [[2]])))])
-    rows, _ = store.provenance(*EVERYTHING_MS)
+    rows, _ = stored_origins(tmp_path)
     used = {row.seq: row.layout_id for row in rows}
     assert used[2] == store.layout((series("load", host="b"),), b"schema of b").id
     assert used[2] != store.layout((series("load", host="b"),)).id

@@ -10,7 +10,7 @@ from peerwatch.store.fsck import fsck
 from peerwatch.store.provenance import RunRoot
 from peerwatch.store.store import Store
 from peerwatch.telemetry import CollectorRegistry
-from tests.store.material import BASE_MS, EVERYTHING_MS, HOUR_MS, ManualClock, cells_of, decode
+from tests.store.material import BASE_MS, EVERYTHING_MS, HOUR_MS, ManualClock, cells_of, decode, stored_origins
 from tests.store.old_format import FOLDER, expected
 
 
@@ -31,7 +31,7 @@ def test_format_1_is_read(tmp_path: Path) -> None:
     assert [seq for _, _, runs in store.marks() for run in runs for seq in range(run[0], run[1] + 1)] == [
         seq for seq in range(30) if seq % 5 != 4
     ]
-    assert store.provenance(*EVERYTHING_MS)[1] == [RunRoot(b"agent-1", 1, 7, b"root")]
+    assert stored_origins(folder)[1] == [RunRoot(b"agent-1", 1, 7, b"root")]
     store.flush()
     while store.compact():
         pass

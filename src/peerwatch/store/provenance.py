@@ -64,17 +64,6 @@ class ProvenanceColumns:
     def __len__(self) -> int:
         return len(self.table[0])
 
-    def rows(self) -> list[Provenance]:
-        """As plain rows."""
-        unsigned = self.table.view(np.uint64)
-        columns = [
-            [self.senders[code] for code in self.table[_SENDER].tolist()],
-            unsigned[_EPOCH].tolist(),
-            unsigned[_SEQ].tolist(),
-            *self.table[_LAYOUT:].tolist(),
-        ]
-        return [Provenance(*row) for row in zip(*columns, strict=True)]
-
     def between(self, start_ms: int, end_ms: int) -> ProvenanceColumns:
         """Rows that touch [start_ms, end_ms)."""
         return ProvenanceColumns(

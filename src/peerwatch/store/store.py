@@ -32,7 +32,6 @@ from peerwatch.store.generation import PROVENANCE_BYTES
 from peerwatch.store.intake import DecodeEnvelope, Intake, encode_entry, provenance_of
 from peerwatch.store.metrics import StoreMetrics
 from peerwatch.store.page_cache import BlockCaches
-from peerwatch.store.provenance import Provenance, ProvenanceColumns, RunRoot
 from peerwatch.store.recovery import Recovery
 from peerwatch.store.segment_bin import SegmentBin
 from peerwatch.store.selection import Rows, Wanted
@@ -234,23 +233,6 @@ class Store:
     def metadata(self) -> dict[str, tuple[MetricType, str, str]]:
         """Type, help and unit by metric name."""
         return self._dictionary.meanings()
-
-    def provenance(self, start_ms: int, end_ms: int) -> tuple[list[Provenance], list[RunRoot]]:
-        """Bounds of the envelopes that touch [start_ms, end_ms], and the run roots stored beside them."""
-        parts, roots = [], []
-        with self._view.lock:
-            for generation in (*self._view.frozen, self._view.live):
-                parts.append(ProvenanceColumns.of(generation.provenance))
-                roots += generation.run_roots
-            blocks = self._view.blocks.pin(start_ms, end_ms)
-        try:
-            for block in blocks:
-                with block.opened() as opened:
-                    parts.append(opened.provenance())
-                    roots += opened.run_roots()
-        finally:
-            self._view.blocks.unpin(blocks)
-        return ProvenanceColumns.union(parts).between(start_ms, end_ms + 1).rows(), sorted(set(roots))
 
     # ---- dedupe marks
 
