@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 
+from peerwatch.agent.farewell import farewell
 from peerwatch.agent.open_run import OpenRun
 from peerwatch.agent.seal import Sealed, Sealer
 from peerwatch.errors import DecodeError, PeerError, QuotaError
-from peerwatch.model import Batch, BatchBlock, Labels, SampleMatrix, Series
+from peerwatch.model import Batch, BatchBlock, Dropped, Labels, SampleMatrix, Series
 from peerwatch.spool import Position
 from peerwatch.wire import merkle
 from peerwatch.wire.baseline import decode_baseline
@@ -111,6 +112,72 @@ def test_the_64th_batch_brings_a_signature_over_all_64() -> None:
     rows = merkle.levels([merkle.leaf_hash(leaf) for leaf in first.leaves])
     for seq in (0, 17, 63):
         assert merkle.climb(merkle.leaf_hash(_leaf(seq)), seq, merkle.path(rows, seq)) == told.root
+
+
+@pytest.mark.parametrize(
+    ("every_s", "batches", "ends"),
+    [
+        (10, 130, [63, 127]),  # full long before it is old
+        (60, 130, [59, 119]),
+        (600, 15, [5, 11]),
+        (3600, 4, [1, 2, 3]),  # how long it is to the next one is known from the second on
+        (86_400, 4, [1, 2, 3]),
+    ],
+)
+def test_what_is_older_than_an_hour_is_signed(every_s: int, batches: int, ends: list[int]) -> None:
+    """A slow agent ends its run before the next batch would find it more than an hour old, however few it has."""
+    sealer, found = _sealer(), []
+    for number in range(batches):
+        envelope = _read(sealer.seal(batch([[float(number)]]), EPOCH + number * every_s * 1000, None))
+        sealer.sent()
+        if envelope.run_root:
+            found.append(number)
+    assert found == ends
+
+
+def test_a_clock_that_is_set_back_delays_no_run_by_more_than_an_hour() -> None:
+    """The age of a run is counted anew from there; one that is set ahead ends it early."""
+    sealer = _sealer()
+    times_s = [0, -86_400, -86_400 + 1200, -86_400 + 2400, -86_400 + 3600, 90_000, 90_060]
+    signed = []
+    for number, at_s in enumerate(times_s):
+        signed.append(bool(_read(sealer.seal(batch([[float(number)]]), EPOCH + at_s * 1000, None)).run_root))
+        sealer.sent()
+    assert signed == [False, False, False, True, False, True, False]
+
+
+def test_the_last_batch_before_a_stop_ends_the_run(tmp_path: Path) -> None:
+    """Nothing stays unsigned, and the next start has nothing to catch up with."""
+    file = tmp_path / "open_run"
+    one = Sealer(FLEET, KEY.public, KEY, EPOCH, run_file=file)
+    assert not one.is_open
+    for number in range(3):
+        _seal(one, number)
+    assert one.is_open
+    envelope = _read(one.seal(farewell(EPOCH + 3), EPOCH + 3, None, last=True))
+    one.sent()
+    one.close()
+    assert not one.is_open and (_run(envelope).root.first_seq, _run(envelope).root.last_seq) == (0, 3)
+    two = Sealer(FLEET, KEY.public, KEY, EPOCH + 9, run_file=file)
+    envelopes = [_seal(two, number) for number in range(64)]
+    assert [seq for seq, sealed in enumerate(envelopes) if sealed.run_root] == [63]
+    assert _run(envelopes[63]).root.before == (EPOCH, 3)
+
+
+def test_what_the_spool_dropped_is_signed_within_eight_batches() -> None:
+    """Not in each of them: a full memory drops one at every batch. 64 stretches at a time; those told are named."""
+    sealer = _sealer()
+    dropped = [Dropped(EPOCH - 1, 2 * number, 2 * number, ("hub",)) for number in range(70)]
+    told = []
+    for number in range(24):
+        sealed = sealer.seal(batch([[float(number)]]), 0, None, dropped)
+        sealer.sent()
+        envelope = _read(sealed)
+        if envelope.run_root:
+            assert _run(envelope).root.dropped == sealed.dropped
+            told.append((number, len(sealed.dropped)))
+        dropped = [one for one in dropped if one not in sealed.dropped]
+    assert told == [(7, 64), (15, 6)]
 
 
 def test_a_restart_signs_what_was_sent_before_it(tmp_path: Path) -> None:

@@ -79,11 +79,12 @@ class AuditedHub:
         roster = self.hub.authority.membership.roster
         return [Signer(one.name, one.member, one.signing_key) for one in roster]
 
-    def audit(self, signers: Sequence[Signer] | None = None, **question: Any) -> AuditReport:
-        """Of what is on disk now."""
+    def audit(self, signers: Sequence[Signer] | None = None, hub: str = "", **question: Any) -> AuditReport:
+        """Of what is on disk now. `hub` is the peer id of whose store it is, where that is known."""
         reader = StoreReader(self.folder, envelope_decoder())
         fleet = self.hub.authority.fleet
-        return Audit(reader, fleet, self.signers() if signers is None else signers, Question(**question)).run()
+        known = self.signers() if signers is None else signers
+        return Audit(reader, fleet, known, Question(**question), hub=hub).run()
 
     # ---- somebody who has the disk
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from peerwatch.agent import seal
 from peerwatch.cli import agent_role, main
 from peerwatch.model import Batch
-from peerwatch.spool import Position, Spool, SpooledEnvelope
+from peerwatch.spool import Spool, SpooledEnvelope
 from tests.e2e.ledger import LedgerWriter
 
 
@@ -20,8 +21,8 @@ def record(ledger: LedgerWriter) -> None:
     """Have the agent's sealer and spool, which are its own in all else, write to this ledger."""
 
     class NotingSealer(seal.Sealer):
-        def seal(self, batch: Batch, time_ms: int, floor: Position | None) -> seal.Sealed:
-            sealed = super().seal(batch, time_ms, floor)
+        def seal(self, batch: Batch, *arguments: Any, **options: Any) -> seal.Sealed:
+            sealed = super().seal(batch, *arguments, **options)
             ledger.sealed(sealed.item.position, batch)
             return sealed
 

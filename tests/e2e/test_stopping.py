@@ -36,12 +36,15 @@ def _hanging_push(url: str) -> socket.socket:
 
 
 def test_sigterm_delivers_what_was_sampled_and_a_restart_shows_all_of_it(processes: Processes) -> None:
-    """Every sample seen before the stop is there after it, up to the last tick, and nothing waits in the spool."""
+    """Every sample seen before the stop is there after it, up to the last tick; nothing is unsigned or in the spool."""
     running, before = _grown(processes, 4)
     asked_s = time.time()
     assert running.stop(10) == 0
     (stopped,) = [json.loads(line) for line in running.log.splitlines() if "agent stopped" in line]
     assert stopped["undelivered_batches"] == 0
+    verified = processes.run("verify", "--json", "--data", str(processes.folder / "hub"))
+    (signed,) = json.loads(verified.stdout)["agents"]
+    assert (signed["open_batches"], signed["not_provable"], signed["broken"]) == (0, {}, {}), verified
     again = processes.up().url()
     after = eventually(lambda: _times(again), "the store answers again", 20)
     kept = [time_s for time_s in after if time_s <= asked_s]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatch.errors import DecodeError, PeerError, SignatureError
+from peerwatch.model import Dropped
 from peerwatch.wire import merkle
 from peerwatch.wire import schema_pb2 as pb
 from peerwatch.wire.identity import PrivateKey, Verifier
@@ -84,6 +85,12 @@ def _signed(**changes: object) -> bytes:
         (_signed(before_epoch=7), bytes(32), DecodeError, "follows 7/0"),
         (_signed(root=bytes(32)), bytes(32), SignatureError, "do not hash to the signed root"),
         (_signed(), bytes(31) + b"x", SignatureError, "do not hash to the signed root"),
+        (_signed(dropped=[pb.Dropped(epoch=1)] * 65), bytes(32), DecodeError, "65 dropped stretches, limit 64"),
+        (_signed(dropped=[pb.Dropped()]), bytes(32), DecodeError, "dropped 0/0..0: outside"),
+        (_signed(dropped=[pb.Dropped(epoch=1, first_seq=2)]), bytes(32), DecodeError, "dropped 1/2..0: outside"),
+        (_signed(dropped=[pb.Dropped(epoch=1, last_seq=1 << 63)]), bytes(32), DecodeError, "outside what numbers"),
+        (_signed(dropped=[pb.Dropped(epoch=1, receivers=["a"] * 17)]), bytes(32), DecodeError, "17 receivers, limit"),
+        (_signed(dropped=[pb.Dropped(epoch=1, receivers=["a" * 201])]), bytes(32), DecodeError, "of 200 bytes"),
         (b"\xff", bytes(32), DecodeError, "is not protobuf"),
     ],
 )
@@ -91,6 +98,29 @@ def test_what_a_run_may_not_be(signed: bytes, leaves: bytes, kind: type[PeerErro
     """Signed or not, its numbers and sizes are within bounds."""
     with pytest.raises(kind, match=words):
         open_run(pb.Run(signed=signed, leaves=leaves).SerializeToString(), Verifier(KEY.public))
+
+
+def test_what_the_sender_dropped_is_signed_with_it() -> None:
+    """As it was told; a reader of before passes over it, and the signature is over it all the same."""
+    dropped = (Dropped(6, 0, 900, ("12D3Koo",)), Dropped(7, 1, 1, ()))
+    raw = sign_run(KEY, FLEET, KEY.public, (7, 3), [bytes(16)], (7, 1), dropped)
+    assert open_run(raw, Verifier(KEY.public)).root.dropped == dropped
+    run = pb.Run.FromString(raw)
+    message = pb.SignedMessage.FromString(run.signed)
+    told = pb.RunRoot.FromString(message.payload)
+    told.ClearField("dropped")
+    message.payload = told.SerializeToString()
+    run.signed = message.SerializeToString()
+    with pytest.raises(SignatureError):
+        open_run(run.SerializeToString(), Verifier(KEY.public))
+
+
+def test_a_field_of_a_later_version_is_passed_over() -> None:
+    """A store that a newer agent wrote into can be read."""
+    leaves = [bytes(16)] * 2
+    payload = pb.SignedMessage.FromString(_signed()).payload + b"\xfa\x07\x03new"  # field 127
+    raw = pb.Run(signed=sign_message(KEY, Domain.RUN_ROOT, payload), leaves=b"".join(leaves)).SerializeToString()
+    assert open_run(raw, Verifier(KEY.public)).leaves == tuple(leaves)
 
 
 def test_a_run_of_another_key_or_purpose_is_refused() -> None:

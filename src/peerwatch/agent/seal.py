@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from peerwatch.agent.baselines import Baselines
 from peerwatch.agent.open_run import OpenRun
 from peerwatch.errors import DecodeError, QuotaError
-from peerwatch.model import Batch, Series
+from peerwatch.model import Batch, Dropped, Series
 from peerwatch.spool import Position, SpooledEnvelope
 from peerwatch.wire.baseline import Baseline
 from peerwatch.wire.batch import decode_batch, encode_batch
@@ -20,10 +20,12 @@ from peerwatch.wire.envelope import Header, seal
 from peerwatch.wire.identity import PrivateKey
 from peerwatch.wire.leaf import BlockHead, batch_leaf, head_of
 from peerwatch.wire.limits import DEFAULT_LIMITS, WireLimits
-from peerwatch.wire.run_root import MAX_RUN_BATCHES, NEVER_SENT, Place, sign_run
+from peerwatch.wire.run_root import MAX_DROPPED, MAX_RUN_BATCHES, NEVER_SENT, Place, sign_run
 from peerwatch.wire.schema import Schema, decode_schema, encode_delta, encode_schema
 
 RUN_BATCHES = 64  # per signed Merkle root: 10 minutes at the default report interval
+RUN_AGE_MS = 3_600_000  # who reports seldom signs earlier, so that what is older than an hour can be proved
+_NEWS_BATCHES = 8  # what the spool dropped is signed this soon; at once would be a signature per batch of a full memory
 _MAX_SERIES = 400_000  # in remembered schemas: four times the largest batch; a forgotten one is only hashed again
 _MAX_HEADS = 64  # targets of one schema, of which the hash of its labels is kept
 _MAX_PLACES = 4_096  # targets whose last schema is remembered, and schemas that are known as a change of another
@@ -31,10 +33,11 @@ _MAX_PLACES = 4_096  # targets whose last schema is remembered, and schemas that
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """An envelope for the spool, with the records of the schemas and baselines it uses."""
+    """An envelope for the spool, with the records of the schemas and baselines it uses, and the drops it tells of."""
 
     item: SpooledEnvelope
     schemas: Mapping[bytes, bytes]
+    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class _Sealed:
     """The batch that was sealed last: its leaf, and where the run that its envelope carries ends."""
 
     leaf: bytes
+    time_ms: int
     place: Place
     signed_to: Place | None
 
@@ -97,10 +101,28 @@ class Sealer:
         self._last_schema: OrderedDict[tuple[str, str], Schema] = OrderedDict()
         self._baselines = Baselines()
         self._run = OpenRun(run_file, (epoch, 0))
+        self._run_since_ms = 0
+        self._last_ms: int | None = None
         self._last: _Sealed | None = None
 
-    def seal(self, batch: Batch, time_ms: int, floor: Position | None) -> Sealed:
+    @property
+    def is_open(self) -> bool:
+        """Whether something was sent that no run covers yet."""
+        return bool(self._run.leaves)
+
+    def seal(
+        self,
+        batch: Batch,
+        time_ms: int,
+        floor: Position | None,
+        dropped: Sequence[Dropped] = (),
+        *,
+        last: bool = False,
+    ) -> Sealed:
         """The next envelope. `floor` is the lowest position still to come to any receiver; None: this one.
+
+        `dropped` is what the spool gave up and no envelope tells of: one of the next does. `last`: nothing may come
+        after it, so it ends the run.
 
         Raises QuotaError or DecodeError for a batch that no hub would take (too large, labels that are none): it would
         only block the spool. Then no number is used and the next batch is not affected.
@@ -117,7 +139,7 @@ class Sealer:
         leaf = batch_leaf(
             batch, [one.head(block.job, block.target) for one, block in zip(known, batch.blocks, strict=True)]
         )
-        run, signed_to = self._sign_run(leaf)
+        run, signed_to = self._sign_run(leaf, time_ms, news := tuple(dropped[:MAX_DROPPED]), last=last)
         position = Position(self._epoch, self._seq)
         lowest = position if floor is None else min(floor, position)
         header = Header(self._fleet, self._sender, self._epoch, self._seq, lowest.epoch, lowest.seq)
@@ -125,11 +147,12 @@ class Sealer:
         if len(raw) > self._limits.max_envelope_bytes:
             raise QuotaError(f"batch envelope of {len(raw)} bytes, limit {self._limits.max_envelope_bytes}")
         self._note_deltas(batch, known)
-        self._last = _Sealed(leaf, (self._epoch, self._seq), signed_to)
+        self._last = _Sealed(leaf, time_ms, (self._epoch, self._seq), signed_to)
         self._seq += 1
         records = {one.schema.id: one.record for one in known}
         records |= {one.id: one.record for one in baselines if one is not None}
-        return Sealed(SpooledEnvelope(position, time_ms, raw, tuple(records)), records)
+        told = news if run else ()
+        return Sealed(SpooledEnvelope(position, time_ms, raw, tuple(records)), records, told)
 
     def delta(self, schema_id: bytes) -> tuple[bytes, bytes] | None:
         """(base id, record) that tells this schema as a change of the one before it, where there is one."""
@@ -186,31 +209,48 @@ class Sealer:
         last, self._last = self._last, None
         if last is None:
             return
+        self._last_ms = last.time_ms
         if last.signed_to is None:
-            self._run.add(last.leaf)
+            self._add(last.leaf, last.time_ms)
         elif last.signed_to == last.place:
             self._run.begin((self._epoch, self._seq), last.place)
         else:  # the run of the last start, which this envelope brought: its own leaf is in the next one
             self._run.begin(last.place, last.signed_to)
-            self._run.add(last.leaf)
+            self._add(last.leaf, last.time_ms)
 
     def close(self) -> None:
         """Let the run's file go."""
         self._run.close()
 
-    def _sign_run(self, leaf: bytes) -> tuple[bytes, Place | None]:
-        """(signed run for the envelope with this leaf, where it ends), if one is due: full, or of the last start."""
+    def _add(self, leaf: bytes, time_ms: int) -> None:
+        if not self._run.leaves:
+            self._run_since_ms = time_ms
+        self._run.add(leaf)
+
+    def _sign_run(
+        self, leaf: bytes, time_ms: int, dropped: tuple[Dropped, ...], *, last: bool
+    ) -> tuple[bytes, Place | None]:
+        """(signed run for the envelope with this leaf, where it ends), if one is due, or left by the last start."""
         self._note_unsent()
         run, here = self._run, (self._epoch, self._seq)
         if run.first[0] != self._epoch and not run.leaves:
             run.begin(here, run.before if run.before < here else (0, 0))
-        if run.first[0] < self._epoch:
-            signed = sign_run(self._key, self._fleet, self._sender, run.first, run.leaves, run.before)
-            return signed, run.end
-        if len(run.leaves) + 1 < RUN_BATCHES:
-            return b"", None
-        leaves = [*run.leaves, leaf]
-        return sign_run(self._key, self._fleet, self._sender, run.first, leaves, run.before), here
+        leaves, end = run.leaves, run.end
+        if run.first[0] == self._epoch:
+            news = bool(dropped) and len(leaves) + 1 >= _NEWS_BATCHES
+            if not (last or news or self._is_due(time_ms)):
+                return b"", None
+            leaves, end = [*leaves, leaf], here
+        return sign_run(self._key, self._fleet, self._sender, run.first, leaves, run.before, dropped), end
+
+    def _is_due(self, time_ms: int) -> bool:
+        """Whether a run that ends with a batch of this time is full, or would be too old by the next one."""
+        if len(self._run.leaves) + 1 >= RUN_BATCHES:
+            return True
+        if not self._run.leaves or time_ms < self._run_since_ms:  # or the clock was set back
+            self._run_since_ms = time_ms
+        step_ms = 0 if self._last_ms is None else max(0, time_ms - self._last_ms)
+        return time_ms + step_ms - self._run_since_ms >= RUN_AGE_MS
 
     def _note_unsent(self) -> None:
         """The number that was sealed last never reached the spool: the run says so, once there is one of this epoch."""
@@ -218,6 +258,6 @@ class Sealer:
         if last is None or self._run.first[0] != self._epoch:
             return
         if len(self._run.leaves) < MAX_RUN_BATCHES - 1:
-            self._run.add(NEVER_SENT)
+            self._add(NEVER_SENT, last.time_ms)
         else:  # nothing reaches the spool: what was sent before that stays without a signature
             self._run.begin((self._epoch, self._seq), self._run.before)

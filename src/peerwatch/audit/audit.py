@@ -47,8 +47,14 @@ class Audit:
         signers: Iterable[Signer],
         question: Question,
         progress: Progress = lambda done, of, samples: None,
+        hub: str = "",
     ) -> None:
+        """`hub` is the peer id of whose store it is: what an agent dropped for another one is no excuse here.
+
+        Empty: not known, and any is.
+        """
         self._reader = reader
+        self._hub = hub
         self._fleet = fleet
         self._question = question
         self._progress = progress
@@ -238,6 +244,7 @@ class Audit:
         except PeerError as error:
             self._note(tally, Reason.FORGED_BATCH, result, str(error))
             return
+        tally.note_open(result.first_ms)
         if result.problem is None:
             tally.proven += result.samples
         else:
@@ -261,15 +268,24 @@ class Audit:
         self._settle()
         for sender, waiting in self._pending.items():
             for result in waiting.values():
+                self._tally_of(sender).note_open(result.first_ms)
                 self._note(self._tally_of(sender), Reason.OPEN, result)
         missing = [(sender, number) for sender, claims in self._claims.items() for number in claims.missing()]
         marks = self._reader.marks() if missing else None
         for sender, number in missing:
-            stored = marks is not None and marks.contains(sender, *number)
-            reason = Reason.GONE if stored else Reason.MISSING
-            self._tally_of(sender).note(reason, 1, Offence(reason, number, 0, 0, ""))
+            tally = self._tally_of(sender)
+            if marks is not None and marks.contains(sender, *number):
+                tally.note(Reason.GONE, 1, Offence(Reason.GONE, number, 0, 0, ""))
+            elif self._claims_of(sender).gave_up(number):
+                tally.dropped_batches += 1
+            else:
+                tally.note(Reason.MISSING, 1, Offence(Reason.MISSING, number, 0, 0, ""))
         for sender, claims in self._claims.items():
             for end, before in claims.missing_runs():
+                dropped = claims.gave_up_between(end, before)
+                if dropped is not None:
+                    self._tally_of(sender).dropped_batches += dropped
+                    continue
                 detail = f"no signed run of the numbers after {end[0]}/{end[1]} up to {before[0]}/{before[1]}"
                 self._tally_of(sender).note(Reason.MISSING, 1, Offence(Reason.MISSING, before, 0, 0, detail))
 
@@ -279,7 +295,7 @@ class Audit:
         """What a member signed; only for those of the roster."""
         found = self._claims.get(sender)
         if found is None:
-            found = self._claims[sender] = Claims(self._fleet, self._signers[sender])
+            found = self._claims[sender] = Claims(self._fleet, self._signers[sender], self._hub)
         return found
 
     def _claims_known(self, sender: bytes) -> Claims | None:

@@ -37,13 +37,16 @@ class _Known:
 class Claims:
     """Of one sender. Owned by the audit; memory follows the runs of which something was not compared yet."""
 
-    def __init__(self, fleet: bytes, signer: Signer) -> None:
+    def __init__(self, fleet: bytes, signer: Signer, hub: str) -> None:
+        """`hub` is the peer id of whose store it is; empty: not known."""
         self._fleet = fleet
+        self._hub = hub
         self._signer = signer
         self.verifier = Verifier(signer.key)
         self._runs: dict[Place, _Known] = {}
         self._starts: list[Place] = []
         self._seen: dict[int, SeqIntervals] = {}
+        self._dropped: dict[int, SeqIntervals] = {}
         self._bounds: tuple[Place, Place] | None = None
 
     def add(self, blob: bytes) -> RunRoot | None:
@@ -52,6 +55,7 @@ class Claims:
         root = run.root
         if root.fleet != self._fleet or root.sender != self._signer.sender:
             raise SignatureError(f"run {root.epoch}/{root.first_seq} is of another sender or fleet")
+        self._note_dropped(root)
         start = (root.epoch, root.first_seq)
         known = self._runs.get(start)
         if known is not None and known.root.last_seq >= root.last_seq:
@@ -110,6 +114,31 @@ class Claims:
                 yield end, root.before
             end = max(end or (0, 0), (root.epoch, root.last_seq))
 
+    def gave_up(self, number: Place) -> bool:
+        """Whether the agent says that it dropped this number before this hub had it."""
+        return number[1] in self._dropped.get(number[0], SeqIntervals())
+
+    def gave_up_between(self, end: Place, before: Place) -> int | None:
+        """How many numbers after `end` up to `before` the agent says that it dropped; None if not all that are missing.
+
+        Of an epoch that ends between both it is not known how many numbers it had: those up to the last one that is
+        told of, or here, are asked for.
+        """
+        count = 0
+        for epoch in sorted({one for one in (*self._dropped, *self._seen, before[0]) if end[0] <= one <= before[0]}):
+            first = end[1] + 1 if epoch == end[0] else 0
+            accounted = SeqIntervals([*self._dropped.get(epoch, ()), *self._intervals(epoch)])
+            last = before[1] if epoch == before[0] else max((last for _, last in accounted), default=-1)
+            if _within(accounted, first, last) < last - first + 1:
+                return None
+            count += max(0, last - first + 1) - _within(self._intervals(epoch), first, last)
+        return count
+
+    def _note_dropped(self, root: RunRoot) -> None:
+        for one in root.dropped:
+            if not one.receivers or not self._hub or self._hub in one.receivers:
+                self._dropped.setdefault(one.epoch, SeqIntervals()).add_run(one.first, one.last)
+
     def _intervals(self, epoch: int) -> SeqIntervals:
         return self._seen.get(epoch) or SeqIntervals()
 
@@ -120,3 +149,8 @@ class Claims:
         known = self._runs[self._starts[at]]
         root = known.root
         return known if root.epoch == number[0] and number[1] <= root.last_seq else None
+
+
+def _within(intervals: SeqIntervals, first: int, last: int) -> int:
+    """How many of first..last (inclusive) are in the set."""
+    return sum(max(0, min(last, high) - max(first, low) + 1) for low, high in intervals)

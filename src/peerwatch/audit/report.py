@@ -22,7 +22,7 @@ class Reason(Enum):
     MISSING = "batches that were signed are not here: still on their way, never delivered, or removed"
     CLASH = "another signed batch has the same series and times: a clock was set back, or somebody says so"
     LAYOUT = "which series a signed batch had is not known any more"
-    OPEN = "no signed run covers it: not signed yet, or the agent was cut off before it signed"
+    OPEN = "no signed run covers it: not signed yet, or the agent was cut off, or dropped its run"
     RETENTION = "retention has dropped a part of the batch"
     RENAMED = "as it was signed, but stored under a name that the roster does not know"
     STRANGER = "the roster does not know the sender"
@@ -69,6 +69,9 @@ class Offence:
 class Tally:
     """One agent with one key: samples that count. `unsigned` are of series that it never signs.
 
+    `open_batches`, from `open_from_ms` on, are under no signed root yet: in a block they cannot be proven, in the WAL
+    only each by itself. `dropped_batches` are not here, and the agent says that it gave them up.
+
     `proven` + `unproven` + samples of `broken` are all its signed samples; a batch that is missing counts as one in
     `broken`, since its samples are not known.
     """
@@ -80,6 +83,9 @@ class Tally:
     last_ms: int = 0
     proven: int = 0
     unsigned: int = 0
+    open_batches: int = 0
+    open_from_ms: int = 0
+    dropped_batches: int = 0
     unproven: Counter[Reason] = field(default_factory=Counter)
     broken: Counter[Reason] = field(default_factory=Counter)
     first_offence: Offence | None = None
@@ -94,6 +100,11 @@ class Tally:
         """Something of it lies here."""
         self.first_ms = min(self.first_ms or first_ms, first_ms)
         self.last_ms = max(self.last_ms, last_ms)
+
+    def note_open(self, first_ms: int) -> None:
+        """A batch is under no signed root yet."""
+        self.open_batches += 1
+        self.open_from_ms = min(self.open_from_ms or first_ms, first_ms)
 
     def note(self, reason: Reason, samples: int, offence: Offence | None = None) -> None:
         """These samples are not proven; the first offence in time is kept."""

@@ -19,6 +19,7 @@ import peerwatch
 from peerwatch.agent.agent import Agent
 from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.embedded import EmbeddedDelivery, OpenLink
+from peerwatch.agent.farewell import farewell
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
 from peerwatch.agent.newcomers import Newcomers
 from peerwatch.agent.seal import Sealer
@@ -109,11 +110,13 @@ class AgentRole:
         self.stopped.set()
 
     async def _settle(self, sampled: anyio.Event, spooled: anyio.Event) -> None:
-        """Let the cancelled sampler hand over its open batch, then let the spool take all of it."""
+        """Let the cancelled sampler hand over its open batch, the spool take it, and sign what is not signed yet."""
         with anyio.move_on_after(_DRAIN_S):
             await sampled.wait()
             self._incoming.close()
             await spooled.wait()
+            if self._sealer.is_open:
+                await self._spool_batch(farewell(self._clock.now_ms()), last=True)
 
     def close(self) -> None:
         """Let the spool's folder go; call after `run`."""
@@ -167,18 +170,23 @@ class AgentRole:
     async def _spool_batches(self, batches: MemoryObjectReceiveStream[Batch], done: anyio.Event) -> None:
         async with batches:
             async for batch in batches:
-                try:
-                    await anyio.to_thread.run_sync(self._spool_one, batch)
-                except (StoreError, PeerError) as error:  # PeerError: a batch that no hub would take
-                    _log.error("batch lost before the spool", reason=str(error), samples=batch.sample_count)
-                self.delivery.wake()
+                await self._spool_batch(batch, last=False)
         done.set()
 
-    def _spool_one(self, batch: Batch) -> None:
+    async def _spool_batch(self, batch: Batch, *, last: bool) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._seal_and_spool, batch, last)
+        except (StoreError, PeerError) as error:  # PeerError: a batch that no hub would take
+            _log.error("batch lost before the spool", reason=str(error), samples=batch.sample_count)
+        self.delivery.wake()
+
+    def _seal_and_spool(self, batch: Batch, last: bool) -> None:
         time_ms = max(int(block.matrix.times_ms[-1]) for block in batch.blocks)
-        sealed = self._sealer.seal(batch, time_ms, self.spool.floor())
+        sealed = self._sealer.seal(batch, time_ms, self.spool.floor(), self.spool.dropped(), last=last)
         self.spool.append(sealed.item, sealed.schemas)
         self._sealer.sent()
+        if sealed.dropped:
+            self.spool.told(sealed.item.position, sealed.dropped)
 
     def readiness(self) -> Readiness:
         """Ready when samples reach the spool's disk and a hub acknowledges them; else what does not, in words."""

@@ -20,11 +20,13 @@ from peerwatch.cli.hub_role import envelope_decoder
 from peerwatch.cli.parameters import Argument, Option
 from peerwatch.cli.query import moment_s
 from peerwatch.errors import ConfigError, LinkError
+from peerwatch.fleet.keys import load_key
 from peerwatch.fleet.membership import Membership
 from peerwatch.query.parser import parse_selector
 from peerwatch.store.disk import Disk
 from peerwatch.store.reader import StoreReader
 from peerwatch.telemetry import configure_logging
+from peerwatch.wire.identity import peer_id
 
 _PREFIX = "verify-"
 _LEFT_S = 86_400.0  # a copy of which the audit was killed goes at the first one a day later
@@ -61,7 +63,7 @@ def verify(
     with _readable(settings.folder, store) as folder:
         reader = StoreReader(folder, envelope_decoder())
         progress = _show_progress if sys.stderr.isatty() and not json else _no_progress
-        report = Audit(reader, membership.fleet, signers, question, progress).run()
+        report = Audit(reader, membership.fleet, signers, question, progress, _own_hub(settings.folder)).run()
     _print(report, membership, json=json)
     raise SystemExit(1 if report.broken else 0)
 
@@ -95,6 +97,14 @@ def _membership(path: Path) -> Membership:
         raise ConfigError(
             f"{path} is not there: --data must name a hub's data folder, or one with a copy of its fleet/membership.bin"
         ) from error
+
+
+def _own_hub(data: Path) -> str:
+    """The peer id of the hub whose data folder it is; empty where only a copy of its membership is."""
+    try:
+        return peer_id(load_key(data / "fleet" / "peer.key").public)
+    except FileNotFoundError:
+        return ""
 
 
 @contextmanager

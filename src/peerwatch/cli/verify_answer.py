@@ -32,6 +32,14 @@ def print_report(report: AuditReport, membership: Membership) -> None:
             agents = "1 agent" if len(counts) == 1 else f"{len(counts)} agents"
             console.print(f"not provable: {sum(counts):,} samples of {agents}: {reason.value}", highlight=False)
     for one in report.tallies:
+        if one.open_batches:
+            since = _time(one.open_from_ms)
+            console.print(f"{one.name}: {one.open_batches:,} batches since {since} are under no signed root yet")
+        if one.dropped_batches:
+            console.print(
+                f"{one.name}: {one.dropped_batches:,} batches are not here: the agent says that its spool dropped them"
+            )
+    for one in report.tallies:
         for reason, samples in sorted(one.broken.items(), key=lambda item: item[0].value):
             unit = "batches" if reason in _COUNTED_AS_BATCHES else "samples"
             console.print(f"[red]{one.name}: {samples:,} {unit}: {reason.value}[/]", highlight=False)
@@ -118,6 +126,9 @@ def _row(one: Tally) -> dict[str, object]:
         "not_provable": {reason.name.lower(): samples for reason, samples in one.unproven.items()},
         "broken": {reason.name.lower(): count for reason, count in one.broken.items()},
         "unsigned": one.unsigned,
+        "open_batches": one.open_batches,
+        "open_from_ms": one.open_from_ms,
+        "dropped_batches": one.dropped_batches,
         "first_offence": None
         if offence is None
         else {

@@ -3,6 +3,7 @@
 from peerwatch.model.arrays import STALE, STALE_BITS, BoolArray, Float64Array, Int64Array, is_stale
 from peerwatch.model.batch import Batch, BatchBlock, Matrix, SampleMatrix
 from peerwatch.model.clock import Clock, SystemClock
+from peerwatch.model.dropped import Dropped
 from peerwatch.model.entry import EnvelopeEntry, Layout, Part, RowsEntry
 from peerwatch.model.histograms import CUSTOM_SCHEMA, KEY_BIAS, HistogramCells, Histograms
 from peerwatch.model.intervals import Marks, SeqIntervals
@@ -22,6 +23,7 @@ __all__ = [
     "BatchBlock",
     "BoolArray",
     "Clock",
+    "Dropped",
     "EnvelopeEntry",
     "Float64Array",
     "HistogramCells",

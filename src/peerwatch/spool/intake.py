@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peerwatch.errors import DiskFullError, StoreError
+from peerwatch.model import Dropped
 from peerwatch.spool.config import SpoolConfig
 from peerwatch.spool.ledger import Ledger
+from peerwatch.spool.losses import Losses
 from peerwatch.spool.metrics import DISK_FULL, MEMORY_FULL, SpoolMetrics
 from peerwatch.spool.packed import Packed, SchemaLookup
 from peerwatch.spool.segment import Segment
@@ -25,9 +27,12 @@ class Intake:
     Memory full: its oldest go, counted.
     """
 
-    def __init__(self, shelf: Shelf, ledger: Ledger, config: SpoolConfig, metrics: SpoolMetrics) -> None:
+    def __init__(
+        self, shelf: Shelf, ledger: Ledger, losses: Losses, config: SpoolConfig, metrics: SpoolMetrics
+    ) -> None:
         self._shelf = shelf
         self._ledger = ledger
+        self._losses = losses
         self._memory = ledger.memory
         self._config = config
         self._metrics = metrics
@@ -80,10 +85,12 @@ class Intake:
     def _remember(self, packed: Packed, lookup: SchemaLookup) -> None:
         while self._memory.entries and self._is_over(packed, lookup):
             items, size_bytes = self._ledger.unsettled(self._memory, 1)
+            self._losses.note(self._ledger.lacking(self._memory, 0, 1))
             self._ledger.cut_memory(1)
             self._metrics.dropped(MEMORY_FULL, items, size_bytes)
         if self._is_over(packed, lookup):
             self._metrics.dropped(MEMORY_FULL, 1, len(packed.frame))
+            self._losses.note([Dropped(packed.position.epoch, packed.position.seq, packed.position.seq, ())])
             self._ledger.saw(packed.position)
             return
         self._memory.append(packed, lookup)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from peerwatch.errors import ConfigError, StoreError
+from peerwatch.model import Dropped
 from peerwatch.spool.cursor import Cursor
 from peerwatch.spool.memory import MemoryPart
 from peerwatch.spool.part import Part
@@ -188,6 +189,25 @@ class Ledger:
         """How many of a part's first `count` envelopes someone still needs, and their bytes."""
         needed = [size for index, size in enumerate(part.entries.sizes[:count]) if self._needed(part, index)]
         return len(needed), sum(needed)
+
+    def lacking(self, part: Part, low: int, high: int) -> list[Dropped]:
+        """The envelopes low..high (half-open) of a part that someone still needs, and who.
+
+        A stretch runs across numbers that are not held: they never were, or were lost as well.
+        """
+        found: list[Dropped] = []
+        last: tuple[int, tuple[str, ...]] | None = None
+        receivers = [(name, self._receivers[name]) for name in self.names()]
+        for index in range(low, high):
+            who = tuple(name for name, receiver in receivers if receiver.is_open(part, index))
+            if not who and not self._needed(part, index):
+                last = None
+                continue
+            epoch, seq = part.entries.epochs[index], part.entries.seqs[index]
+            first = found.pop().first if last == (epoch, who) else seq
+            found.append(Dropped(epoch, first, seq, who))
+            last = epoch, who
+        return found
 
     def settled(self, part: Part) -> bool:
         """Whether nobody needs anything of a part."""

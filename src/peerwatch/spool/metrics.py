@@ -12,7 +12,7 @@ MEMORY_FULL = "memory_full"
 CORRUPT = "corrupt"
 
 _REASONS = (FULL, AGE, DISK_FULL, MEMORY_FULL, CORRUPT)
-_OPERATIONS = ("write", "remove", "cursor")
+_OPERATIONS = ("write", "remove", "cursor", "losses")
 
 
 class SpoolMetrics:

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     ENVELOPE = 2
     SEAL = 3
     CURSOR = 4
+    LOSSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def parse(data: memoryview, offset: int = 0) -> Record | None:
     if start > len(data):
         return None
     marker, length, checksum, kind = _FRAME.unpack_from(data, offset)
-    if marker != _MARKER or length > len(data) - start or not Kind.SCHEMA <= kind <= Kind.CURSOR:
+    if marker != _MARKER or length > len(data) - start or not Kind.SCHEMA <= kind <= Kind.LOSSES:
         return None
     body = data[start : start + length]
     if crc32(body, crc32(_CHECKED.pack(length, kind))) != checksum:

@@ -9,6 +9,7 @@ from peerwatch.errors import ConfigError, CorruptionError, StoreError
 from peerwatch.spool.config import SpoolConfig
 from peerwatch.spool.disk import Disk
 from peerwatch.spool.ledger import Ledger
+from peerwatch.spool.losses import Losses
 from peerwatch.spool.metrics import AGE, CORRUPT, FULL, SpoolMetrics
 from peerwatch.spool.packed import Packed, SchemaLookup
 from peerwatch.spool.position import ORIGIN, Position
@@ -37,10 +38,11 @@ class Shelf:
     The newest segment always stays: it knows the last position, the floor and how long the spool has lived.
     """
 
-    def __init__(self, disk: Disk, config: SpoolConfig, ledger: Ledger, metrics: SpoolMetrics) -> None:
+    def __init__(self, disk: Disk, config: SpoolConfig, ledger: Ledger, losses: Losses, metrics: SpoolMetrics) -> None:
         self._disk = disk
         self._config = config
         self._ledger = ledger
+        self._losses = losses
         self._metrics = metrics
         self._segments: list[Segment] = []
         self._number = 0
@@ -125,6 +127,7 @@ class Shelf:
             return False
         segment = self._segments[0]
         items, size_bytes = self._ledger.unsettled(segment, len(segment.entries))
+        self._losses.note(self._ledger.lacking(segment, 0, len(segment.entries)))
         self._remove(segment)
         if items:
             self._metrics.dropped(reason, items, size_bytes)

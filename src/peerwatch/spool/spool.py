@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peerwatch.errors import CorruptionError, StoreError
-from peerwatch.model import Clock
+from peerwatch.model import Clock, Dropped
 from peerwatch.spool.config import SpoolConfig
 from peerwatch.spool.cursor import cursor_name
 from peerwatch.spool.cursors import Cursors
 from peerwatch.spool.disk import Disk
 from peerwatch.spool.intake import Intake
 from peerwatch.spool.ledger import Ledger, Place
+from peerwatch.spool.losses import Losses
 from peerwatch.spool.memory import MemoryPart
 from peerwatch.spool.metrics import CORRUPT, SpoolMetrics
 from peerwatch.spool.packed import Packed, pack
@@ -38,6 +39,7 @@ class _View:
     last: Position | None
     stats: SpoolStats
     pending: Mapping[str, Pending]
+    dropped: tuple[Dropped, ...]
 
 
 class Spool:
@@ -48,9 +50,10 @@ class Spool:
     `peerwatch_spool_dropped_total` and lifts `floor`. While the disk refuses, a bounded queue in memory takes over
     (`stats().degraded` says why) and returns to disk when it can; what is only there a crash loses.
 
-    Threads: one process (the folder is locked), any of its threads. `floor`, `last_position`, `stats`, `receivers` and
-    `pending` return at once and may be called on the event loop. Everything else waits for the disk and other callers:
-    `append` for one write and one fdatasync, the others for one read or one small file; call it in a worker thread.
+    Threads: one process (the folder is locked), any of its threads. `floor`, `last_position`, `stats`, `dropped`,
+    `receivers` and `pending` return at once and may be called on the event loop. Everything else waits for the disk and
+    other callers: `append` for one write and one fdatasync, the others for one read or one small file; call it in a
+    worker thread.
     Attach every receiver after opening and before the first ack: only then can one whose cursor was lost be known.
     """
 
@@ -62,8 +65,9 @@ class Spool:
         self._clock = clock
         self._metrics = SpoolMetrics(registry)
         self._ledger = Ledger(MemoryPart(), config.max_receivers)
-        self._shelf = Shelf(disk, config, self._ledger, self._metrics)
-        self._intake = Intake(self._shelf, self._ledger, config, self._metrics)
+        self._losses = Losses(disk, self._metrics, sync=config.sync)
+        self._shelf = Shelf(disk, config, self._ledger, self._losses, self._metrics)
+        self._intake = Intake(self._shelf, self._ledger, self._losses, config, self._metrics)
         self._cursors = Cursors(disk, self._metrics, sync=config.sync)
         self._recent = Recent(config.fresh_s, config.fresh_items)
         self._opened_s = clock.monotonic_s()
@@ -120,6 +124,21 @@ class Spool:
         that could not be read it is `Position(0, 0)`, which promises nothing.
         """
         return self._view.floor
+
+    def dropped(self) -> tuple[Dropped, ...]:
+        """What was given up, oldest first, and `told` was not said of: later envelopes can tell receivers.
+
+        Kept across restarts, and there again when an envelope that told of it was given up itself, until every
+        receiver has one. Of an unreadable segment nobody knows which numbers it held: they are not among these.
+        """
+        return self._view.dropped
+
+    def told(self, at: Position, dropped: Iterable[Dropped]) -> None:
+        """The envelope that was appended at this position tells receivers of `dropped`."""
+        with self._lock:
+            self._check_open()
+            self._losses.told(at, dropped)
+            self._publish()
 
     def last_position(self) -> Position | None:
         """The highest position that was ever appended and is still known; numbering goes on above it."""
@@ -232,6 +251,7 @@ class Spool:
             self._recent.start(self._ledger.last)
             for receiver, cursor in self._cursors.load().items():
                 self._ledger.attach(receiver, cursor)
+            self._losses.load()
             self._shelf.mend()
         except StoreError as error:
             self._intake.degrade(error, now_s - self._config.retry_s)  # so that the first append tries again
@@ -302,11 +322,13 @@ class Spool:
             part.damaged = True
         self._metrics.damaged()
         self._metrics.dropped(CORRUPT, 1, part.entries.sizes[index])
+        self._losses.note(self._ledger.lacking(part, index, index + 1))
         self._ledger.lose(part, index)
 
     def _moved_on(self, of: Receiver) -> None:
         self._ledger.is_complete = True
         self._publish()
+        self._losses.settle(self._view.floor)
         self._cursors.unsaved.add(of.name)
         self._save_unsaved()
         self._free()
@@ -315,6 +337,7 @@ class Spool:
         self._cursors.save(of.name, self._ledger.cursor(of))
 
     def _save_unsaved(self) -> None:
+        self._losses.save()
         for name in sorted(self._cursors.unsaved):
             self._save(self._ledger.receiver(name))
 
@@ -340,5 +363,5 @@ class Spool:
         pending = {name: ledger.pending(ledger.receiver(name)) for name in ledger.names()}
         if self._intake.trouble:
             lowest = min(ledger.floor, self._shelf.floor)
-        self._view = _View(lowest, ledger.last, stats, pending)
+        self._view = _View(lowest, ledger.last, stats, pending, self._losses.untold())
         self._metrics.show(stats)

@@ -173,7 +173,7 @@ class SchemaRecord(_message.Message):
     def __init__(self, id: _Optional[bytes] = ..., whole: _Optional[_Union[Schema, _Mapping]] = ..., delta: _Optional[_Union[SchemaDelta, _Mapping]] = ..., baseline: _Optional[_Union[Baseline, _Mapping]] = ...) -> None: ...
 
 class RunRoot(_message.Message):
-    __slots__ = ("fleet", "sender", "epoch", "first_seq", "last_seq", "root", "before_epoch", "before_seq")
+    __slots__ = ("fleet", "sender", "epoch", "first_seq", "last_seq", "root", "before_epoch", "before_seq", "dropped")
     FLEET_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +182,7 @@ class RunRoot(_message.Message):
     ROOT_FIELD_NUMBER: _ClassVar[int]
     BEFORE_EPOCH_FIELD_NUMBER: _ClassVar[int]
     BEFORE_SEQ_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     fleet: bytes
     sender: bytes
     epoch: int
@@ -190,7 +191,20 @@ class RunRoot(_message.Message):
     root: bytes
     before_epoch: int
     before_seq: int
-    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., root: _Optional[bytes] = ..., before_epoch: _Optional[int] = ..., before_seq: _Optional[int] = ...) -> None: ...
+    dropped: _containers.RepeatedCompositeFieldContainer[Dropped]
+    def __init__(self, fleet: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., epoch: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., root: _Optional[bytes] = ..., before_epoch: _Optional[int] = ..., before_seq: _Optional[int] = ..., dropped: _Optional[_Iterable[_Union[Dropped, _Mapping]]] = ...) -> None: ...
+
+class Dropped(_message.Message):
+    __slots__ = ("epoch", "first_seq", "last_seq", "receivers")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RECEIVERS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    first_seq: int
+    last_seq: int
+    receivers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., receivers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("signed", "leaves")
