@@ -15,6 +15,7 @@ from peerwatch.cli.known_hub import KnownHub, load_known_hub
 from peerwatch.cli.mesh_probes import MeshProbes
 from peerwatch.cli.node_page import NodePage
 from peerwatch.cli.node_process import NodeProcess, node_start
+from peerwatch.cli.relay_word import RelayWord
 from peerwatch.cli.running import run_role
 from peerwatch.errors import ConfigError
 from peerwatch.fleet.keys import load_or_create_keys
@@ -58,6 +59,9 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
             around.start_soon(node.run)
         role = AgentRole(settings, settings.agent, identity, ways.open, clock, CollectorRegistry(), page)
         role.node = node
+        if node is not None:
+            word = RelayWord(membership, peers.relays, node.deliver, lambda: role.delivery.last_ack_ms, clock)
+            around.start_soon(word.run)
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)
             where = ", ".join(ways.describe(one) for one in role.delivery.hubs) or "no hub, as none is a member now"
@@ -83,10 +87,13 @@ class _Peers:
         set_by_hand, by_token = self._p2p.bootstrap_peers, self._known.multiaddrs
         return hub_peers(self._membership.roster, self._clock.now_ms(), first=set_by_hand, last=by_token)
 
+    def relays(self) -> dict[bytes, tuple[str, ...]]:
+        """The relays that were set."""
+        return relay_peers(self._membership.roster, self._clock.now_ms(), self._p2p.bootstrap_peers)
+
     def held(self) -> dict[bytes, tuple[str, ...]]:
         """Whom the node stays connected to: the hubs, and the relays that were set."""
-        relays = relay_peers(self._membership.roster, self._clock.now_ms(), self._p2p.bootstrap_peers)
-        return {**relays, **self.found()}
+        return {**self.relays(), **self.found()}
 
 
 def _node(settings: Settings, folder: Path, membership: Membership, peers: _Peers, clock: Clock) -> NodeProcess:
