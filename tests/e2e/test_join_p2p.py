@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def test_a_machine_joins_and_delivers_over_libp2p_alone(processes: Processes) ->
     eventually(lambda: value(url, 'node_boot_time_seconds{instance="first"}'), "samples over libp2p", UP_S)
     assert agent.stop() == 0
     spent = joining.join(token, "second")
-    assert spent.returncode == 1 and "no hub let this machine in over libp2p" in spent.stderr
+    assert spent.returncode == 1
+    for words in ("no hub let this machine in over libp2p", "used up", "new one: peerwatch invite --link p2p"):
+        assert words in spent.stderr, spent
     assert not (processes.folder / "second" / "agent" / "membership.bin").exists()
     for lost in ("membership.bin", "hub.json"):  # as if the answer had got lost
         (folder / "agent" / lost).unlink()
@@ -70,8 +73,10 @@ def test_a_machine_joins_and_delivers_over_libp2p_alone(processes: Processes) ->
 
 
 def test_uses_count_the_same_over_both_roads(processes: Processes) -> None:
-    """Three uses: one over Noise, one over HTTPS, one over Noise; the fourth is refused by either. Withdrawn, too."""
+    """Three uses: one over Noise, one over HTTPS, one over Noise; the fourth is refused by either. So is a token that
+    was withdrawn, and one that has expired, also for a machine that does not know of it."""
     joining = Joining(processes)
+    brief = joining.token("--expires", "1m")
     token = joining.token("--uses", "3")
     for name, used in (("a", token), ("b", joining.over_https(token)), ("c", token)):
         done = joining.join(used, name)
@@ -83,7 +88,25 @@ def test_uses_count_the_same_over_both_roads(processes: Processes) -> None:
     done = processes.run("invite", "--data", str(joining.fleet.hub_folder), "--revoke", withdrawn)
     assert done.returncode == 0, done
     assert joining.join(withdrawn, "d").returncode == 1
+    _expired_for(joining, brief, processes.folder)
     assert _names(processes, joining.fleet.hub_folder) == ["a", "b", "c"]
+
+
+def _expired_for(joining: Joining, token: str, folder: Path) -> None:
+    """The machine says so by itself; one whose clock is behind is refused by the hub, and told what to do next."""
+    invite = decode_token(token)
+    eventually(lambda: time.time() * 1000 > invite.expires_ms, "its time is over", 70, 1.0)
+    late = joining.join(token, "late")
+    assert late.returncode == 2, late
+    assert "has expired, by this machine's clock; ask for a new one: peerwatch invite --link p2p" in late.stderr
+    believed = encode_token(replace(invite, expires_ms=invite.expires_ms + 3_600_000))
+    late = joining.join(believed, "late")
+    assert late.returncode == 1, late
+    for words in ("no hub let this machine in", "expired", "new one: peerwatch invite --link p2p"):
+        assert words in late.stderr, late
+    refused = joining.join(joining.over_https(believed), "late")
+    assert refused.returncode == 2 and "has expired; ask for a new one" in refused.stderr, refused
+    assert not (folder / "late" / "agent" / "membership.bin").exists()
 
 
 def _names(processes: Processes, hub: Path) -> list[str]:

@@ -39,7 +39,8 @@ async def join(token: str, settings: Settings, folder: Path, clock: Clock) -> Jo
     """
     invite = decode_token(token)
     if invite.expires_ms <= clock.now_ms():
-        raise ConfigError("this token has expired, by this machine's clock; ask for a new one: peerwatch invite")
+        again = "peerwatch invite --link p2p" if invite.link == "p2p" else "peerwatch invite"
+        raise ConfigError(f"this token has expired, by this machine's clock; ask for a new one: {again}")
     if invite.link == "p2p" and find_spec("libp2p") is None:  # before the invite is spent
         raise ConfigError(
             "this token is for libp2p, which is not installed here: pip install 'peerwatch[p2p]' and join again, or "

@@ -64,8 +64,9 @@ async def enrol_over_p2p(
         if answer is not None:
             return answer
     raise LinkError(
-        "no hub let this machine in over libp2p. Has the token been used, withdrawn, or made for other machines' "
-        "addresses? It was tried:\n  " + "\n  ".join(failures)
+        "no hub let this machine in over libp2p. Is the token used up, expired or withdrawn (on a hub `peerwatch "
+        "invites` lists those that are open), or are its addresses not reached from here? Ask for a new one: peerwatch "
+        "invite --link p2p. It was tried:\n  " + "\n  ".join(failures)
     )
 
 
