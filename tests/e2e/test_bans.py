@@ -72,6 +72,20 @@ def test_a_member_is_seen_kept_out_and_let_in_again(processes: Processes) -> Non
     eventually(lambda: _widest_gap_ms(pair) <= 2000 and pair.samples()[0] == began_ms, "all of it is there", STALL_S)
 
 
+def test_a_hub_without_a_node_says_what_to_do(processes: Processes) -> None:
+    """In words alone, as every refusal of a hub is told; bans are kept there all the same."""
+    processes.up("lone")
+    data = ["--data", str(processes.folder / "lone")]
+    done = processes.run("peers", *data)
+    assert done.returncode == 2 and "this hub has no libp2p node: set p2p.listen (P2P_LISTEN_ADDRS=" in done.stderr, (
+        done
+    )
+    assert processes.run("bans", "list", "--json", *data).stdout == "[]\n"
+    refused = [done, processes.run("bans", "add", "nobody", *data), processes.run("invite", "--expires", "1s", *data)]
+    assert [one.returncode for one in refused] == [2, 2, 2], refused
+    assert not any("bad_data" in one.stderr for one in refused), refused
+
+
 def _nodes_after(pair: Pair, killed: psutil.Process) -> list[psutil.Process]:
     try:
         return [one for one in _nodes(pair.hub) if one.pid != killed.pid]

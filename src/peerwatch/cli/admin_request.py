@@ -13,6 +13,11 @@ from peerwatch.errors import ConfigError, PeerError, PeerwatchError, QuotaError
 
 _MAX_ADMIN_BYTES = 64 << 10
 _JSON = "application/json"
+NO_NODE = (
+    "this hub has no libp2p node: set p2p.listen (P2P_LISTEN_ADDRS=/ip4/0.0.0.0/tcp/4001) and start it again; who "
+    "reports over HTTPS is listed by `peerwatch agents`"
+)
+"""To whoever asks for what only a node knows."""
 B = TypeVar("B", bound=msgspec.Struct)
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from peerwatch.cli.admin_request import json_answer, read_body, refusing
+from peerwatch.cli.admin_request import NO_NODE, json_answer, read_body, refusing
 from peerwatch.cli.ban_book import BanBook
 from peerwatch.cli.ban_sync import BANS_PATH, MAX_BANS_BYTES, BanSync
 from peerwatch.cli.node_process import NodeProcess
@@ -105,7 +105,7 @@ class BanRoutes:
 
     async def _show_peers(self, _: Request) -> Response:
         if self._node is None:
-            raise ConfigError("this hub has no libp2p node: set p2p.listen")
+            raise ConfigError(NO_NODE)
         status = await self._node.status(measure=True)
         return json_answer({"status": "success", "data": [self._peer_row(one) for one in status.peers]})
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 import peerwatch
-from peerwatch.cli.admin_request import json_answer, read_body, refusing
+from peerwatch.cli.admin_request import NO_NODE, json_answer, read_body, refusing
 from peerwatch.cli.fleet_admin import FleetAdmin
 from peerwatch.collector.collector import Collector, statuses_as_rows
 from peerwatch.collector.push_http import ENROL_PATH, PUSH_PATH, PushEndpoint
@@ -102,7 +102,7 @@ class HubApp:
 
     async def _node_metrics(self, _: Request) -> Response:
         if self._parts.node_metrics is None:
-            return Response("this hub has no libp2p node: set p2p.listen\n", 404, media_type="text/plain")
+            return Response(f"{NO_NODE}\n", 404, media_type="text/plain")
         try:
             return Response(await self._parts.node_metrics(), media_type=CONTENT_TYPE_LATEST)
         except LinkError as error:

@@ -58,7 +58,7 @@ class HubClient:
         except msgspec.DecodeError:
             raise ConfigError(f"{self._where}: {status}: {text}") from None
         if status >= 400:
-            raise ConfigError(f"{answer.get('errorType', 'error')}: {answer.get('error', text)}")
+            raise ConfigError(str(answer.get("error", text)))  # its errorType is for programs
         return answer
 
     def _ask(self, method: str, path: str, content: bytes | None = None) -> tuple[int, bytes]:
