@@ -34,6 +34,7 @@ DCUTR = "/libp2p/dcutr"
 _IDENTIFY = "/ipfs/id/1.0.0"
 _log = get_logger("node")
 _TRIES = 3  # of one relayed connection (the specification's number)
+_SWITCHED = 2  # of these the one with the Noise roles switched: see `_begin`
 _LOOK_S = 1.0
 _AGAIN_S = 10.0
 _CONNECT_S = 5.0  # one try; the kernel sends a lost first packet again after 1 and 3 s
@@ -76,7 +77,7 @@ class Puncher:
                 for seat, (made, due_s) in self._tries.items():
                     if made < _TRIES and due_s <= now_s:
                         self._tries[seat] = made + 1, now_s + _AGAIN_S
-                        self._tasks.start_soon(self._try, seat, self._begin, seat)
+                        self._tasks.start_soon(self._try, seat, self._begin, seat, made + 1 == _SWITCHED)
                 await anyio.sleep(_LOOK_S)
 
     async def _try(self, seat: Seat, way: Callable[..., Awaitable[None]], *words: Any) -> None:
@@ -87,7 +88,12 @@ class Puncher:
             reason = str(error) or "too slow"
             _log.info("no direct connection", peer=peer_id(seat.member), reason=reason)
 
-    async def _begin(self, seat: Seat) -> None:
+    async def _begin(self, seat: Seat, initiator: bool) -> None:
+        """Where both first packets cross, who begins is the responder of the Noise handshake, says the specification.
+
+        But a caller that listens at the address that it tells, as go-libp2p's do, accepts the first packet and then is
+        the responder too, so that neither speaks: one of the tries is made as `initiator`, for that case.
+        """
         port, mine = await self._predicted(seat)
         stream = await self._peers.open_stream(seat.member, DCUTR)
         try:
@@ -100,7 +106,7 @@ class Puncher:
             with anyio.CancelScope(shield=True):
                 await stream.close()
         await anyio.sleep(min(there_s, 2.0))  # then the other side has the word to begin
-        await self._connect(seat, theirs, port, False)
+        await self._connect(seat, theirs, port, initiator)
 
     async def answer(self, stream: Stream) -> None:
         """The other side begins. What it raises resets the stream."""
