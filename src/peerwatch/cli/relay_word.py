@@ -47,11 +47,12 @@ class RelayWord:
         """Until cancelled."""
         while True:
             await anyio.sleep(_LOOK_S)
-            if self._clock.now_ms() - self._last_ack_ms() > _SILENT_S * 1000:
-                await self.look()
+            await self.look()
 
     async def look(self) -> None:
-        """Ask each relay once, until one has told something new."""
+        """Where no hub has acknowledged for 15 s, ask each relay once, until one has told something new."""
+        if self._clock.now_ms() - self._last_ack_ms() <= _SILENT_S * 1000:
+            return
         for relay in self._relays():
             before = self._membership.export()
             try:
