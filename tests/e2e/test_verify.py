@@ -8,14 +8,21 @@ from typing import Any
 
 import pytest
 
+from peerwatch.cli.hub_client import HubClient
 from peerwatch.cli.hub_role import envelope_decoder
 from peerwatch.store.reader import StoreReader
 from tests.audit.kit import rewrite, set_value
 from tests.e2e.fleet import Fleet, finish
-from tests.e2e.processes import Processes, eventually
+from tests.e2e.ledger import LEDGER, Ledger
+from tests.e2e.processes import Processes, eventually, recorded
 
 pytestmark = pytest.mark.e2e
 FLUSHING = {"PEERWATCH_STORE_FLUSH_INTERVAL_S": "2"}
+SMALL_SPOOL = {
+    "PEERWATCH_AGENT_SAMPLE_INTERVAL_S": "0.1",
+    "PEERWATCH_AGENT_REPORT_INTERVAL_S": "0.1",
+    "PEERWATCH_SPOOL_MAX_ITEMS": "40",
+}
 
 
 def _verify(processes: Processes, data: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -72,6 +79,39 @@ def _change_one_value(snapshot: Path) -> None:
     reader = StoreReader(snapshot, envelope_decoder())
     block = reader.blocks[0]
     rewrite(block, set_value(int(reader.provenance(reader.windows()[0]).table[4].min()), 1.5))
+
+
+def test_what_a_full_spool_dropped_is_no_hubs_fault(processes: Processes) -> None:
+    """A real agent whose hub is away for longer than its spool is large: as many as it dropped, and none missing."""
+    fleet = Fleet(processes, FLUSHING)
+    hub = fleet.start_hub()
+    fleet.wait_alive(hub)
+    with HubClient("", fleet.folder) as client:
+        token = client.post("/api/v1/admin/invites", {"name": "a", "addresses": [fleet.url]})["token"]
+    folder, data = processes.folder / "ledger", str(processes.folder / "a")
+    assert processes.run("join", token, "--no-run", "--name", "a", "--data", data).returncode == 0
+    agent = processes.program(recorded(folder, "agent", "--data", data, "--metrics-port", "0"), "agent", SMALL_SPOOL)
+    eventually(lambda: (folder / LEDGER).exists() and len(Ledger.read(folder).spooled) > 70, "batches are spooled", 40)
+    hub.kill()
+    away_from = len(Ledger.read(folder).spooled)
+    eventually(lambda: len(Ledger.read(folder).spooled) > away_from + 100, "the spool is full", 40)
+    hub = fleet.start_hub()
+    fleet.wait_alive(hub)
+    back = len(Ledger.read(folder).spooled)
+    eventually(lambda: len(Ledger.read(folder).spooled) > back + 20, "it goes on", 40)
+    assert agent.stop(10) == 0
+    assert hub.stop(10) == 0
+    found = _verify(processes, fleet.folder)
+    row, spooled = _agent(found, "a"), Ledger.read(folder).spooled
+    marks = StoreReader(fleet.folder / "store", envelope_decoder()).marks()
+    senders = {sender for sender, _, _ in marks}
+    lacking = [number for number in spooled if not any(marks.contains(one, *number) for one in senders)]
+    assert row["dropped_batches"] == len(lacking) > 40
+    assert row["broken"] == {} and row["open_batches"] < 64
+    told = processes.run("verify", "--data", str(fleet.folder))
+    assert (
+        f"a: {row['dropped_batches']} batches are not here: the agent says that its spool dropped them" in told.stdout
+    )
 
 
 def test_verify_says_what_is_wrong(processes: Processes) -> None:

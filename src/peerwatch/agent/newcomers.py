@@ -7,11 +7,12 @@ for it, if agents kept only what a hub still lacks.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import anyio.to_thread
 
 from peerwatch.errors import StoreError
-from peerwatch.model import Clock
+from peerwatch.model import Clock, Dropped
 from peerwatch.spool import Position, Spool
 from peerwatch.telemetry import get_logger
 
@@ -51,3 +52,9 @@ class Newcomers:
             await anyio.to_thread.run_sync(self._reader.settle, below)
         except StoreError as error:
             _log.warning("spool not settled", reason=str(error))
+
+
+def by_hubs(dropped: Sequence[Dropped]) -> tuple[list[Dropped], list[Dropped]]:
+    """(what the spool dropped that some hub lacks, what every hub had and was only kept for one that never came)."""
+    spare = [one for one in dropped if one.receivers == (RECEIVER,)]
+    return [one for one in dropped if one not in spare], spare

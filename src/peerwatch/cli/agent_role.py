@@ -21,7 +21,7 @@ from peerwatch.agent.config import AgentConfig
 from peerwatch.agent.embedded import EmbeddedDelivery, OpenLink
 from peerwatch.agent.farewell import farewell
 from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readiness
-from peerwatch.agent.newcomers import Newcomers
+from peerwatch.agent.newcomers import Newcomers, by_hubs
 from peerwatch.agent.seal import Sealer
 from peerwatch.agent.shard import MOST_REQUEST_BYTES, ShardDelivery, ShardLink
 from peerwatch.agent.ship import Link, ShipConfig, Shipper
@@ -182,11 +182,12 @@ class AgentRole:
 
     def _seal_and_spool(self, batch: Batch, last: bool) -> None:
         time_ms = max(int(block.matrix.times_ms[-1]) for block in batch.blocks)
-        sealed = self._sealer.seal(batch, time_ms, self.spool.floor(), self.spool.dropped(), last=last)
+        lacked, kept_for_nobody = by_hubs(self.spool.dropped())
+        sealed = self._sealer.seal(batch, time_ms, self.spool.floor(), lacked, last=last)
         self.spool.append(sealed.item, sealed.schemas)
         self._sealer.sent()
-        if sealed.dropped:
-            self.spool.told(sealed.item.position, sealed.dropped)
+        if sealed.dropped or kept_for_nobody:
+            self.spool.told(sealed.item.position, [*sealed.dropped, *kept_for_nobody])
 
     def readiness(self) -> Readiness:
         """Ready when samples reach the spool's disk and a hub acknowledges them; else what does not, in words."""
