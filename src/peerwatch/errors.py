@@ -57,6 +57,10 @@ class LinkError(PeerwatchError):
         self.wait_s = wait_s
 
 
+class NodeDownError(LinkError):
+    """This machine's own node is not up, which says nothing of the other side."""
+
+
 class StoreError(PeerwatchError):
     """Reading from or writing to disk failed."""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from peerwatch.agent import shard
 from peerwatch.agent.shard import ShardConfig, ShardLink, ranked
 from peerwatch.agent.ship import Link
-from peerwatch.errors import DecodeError, LinkError
+from peerwatch.errors import DecodeError, LinkError, NodeDownError
 from peerwatch.model import SystemClock
+from peerwatch.wire import schema_pb2 as pb
+from peerwatch.wire.push import RefusalReason, decode_reply
 
 HUBS = [bytes([number]) * 32 for number in range(1, 6)]
 ME = b"m" * 32
@@ -36,12 +39,21 @@ def test_senders_spread_evenly_and_only_those_of_a_dead_hub_move() -> None:
     assert all(30 < share < 80 for share in Counter(left[sender] for sender in moved).values())
 
 
+def _reply(hub: bytes, **fields: Any) -> bytes:
+    return pb.PushReply(hub=hub, **fields).SerializeToString()
+
+
+def _refusal(reason: RefusalReason, wait_s: float = 0.0) -> dict[str, Any]:
+    return {"refusals": [pb.Refusal(reason=reason.value, wait_ms=round(1000 * wait_s))]}  # type: ignore[arg-type]
+
+
 class _Hubs:
-    """Links that answer with their hub, after a delay, or raise."""
+    """Links that acknowledge, after a delay, or answer with something else, or raise."""
 
     def __init__(self) -> None:
         self.delay_s: dict[bytes, float] = {}
         self.errors: dict[bytes, Exception] = {}
+        self.replies: dict[bytes, bytes] = {}
         self.pushed: list[bytes] = []
         self.probed: list[bytes] = []
         self.open: set[bytes] = set()
@@ -54,7 +66,8 @@ class _Hubs:
         class Way:
             async def push(self, request: bytes) -> bytes:
                 hubs.pushed.append(hub)
-                return await hubs.answer(hub)
+                await hubs.answer(hub)
+                return hubs.replies.get(hub, b"") or _reply(hub, acks=[pb.Ack(epoch=1)])
 
             async def membership(self) -> bytes:
                 hubs.probed.append(hub)
@@ -76,13 +89,18 @@ def _run(story: Callable[[_Hubs, ShardLink], Awaitable[None]]) -> None:
         hubs = _Hubs()
         link = ShardLink(ME, lambda: hubs.active, hubs.link, SystemClock(), QUICK, Random(1))
         with anyio.fail_after(20):
-            async with link, anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as tasks:
                 tasks.start_soon(link.watch)
                 await story(hubs, link)
                 tasks.cancel_scope.cancel()
         assert hubs.open == set()
 
     anyio.run(main)
+
+
+async def taker(link: ShardLink, request: bytes) -> bytes:
+    """The hub that took it."""
+    return decode_reply(await link.push(request)).hub
 
 
 async def until_true(true: Callable[[], bool]) -> None:
@@ -98,21 +116,53 @@ def test_a_hub_that_does_not_answer_in_time_is_left_with_the_same_request(troubl
     """It goes to the next one at once; the next requests do not try the first again, until it answers a probe."""
 
     async def story(hubs: _Hubs, link: ShardLink) -> None:
-        assert await link.push(b"1") == FIRST
+        assert await taker(link, b"1") == FIRST
         if trouble == "dead":
             hubs.errors[FIRST] = LinkError("refused")
         else:
             hubs.delay_s[FIRST] = 5.0
         began_s = anyio.current_time()
-        assert await link.push(b"2") == SECOND
+        assert await taker(link, b"2") == SECOND
         assert anyio.current_time() - began_s < QUICK.answer_s + 0.3
-        assert [await link.push(b"3") for _ in range(3)] == [SECOND] * 3
+        assert [await taker(link, b"3") for _ in range(3)] == [SECOND] * 3
         assert hubs.pushed.count(FIRST) == 2
         hubs.errors.clear()
         hubs.delay_s.clear()
         await until_true(lambda: link.hubs[0] == FIRST)
-        assert await link.push(b"4") == FIRST
+        assert await taker(link, b"4") == FIRST
         assert hubs.probed[-1] == FIRST and hubs.pushed.count(FIRST) == 3
+
+    _run(story)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(_reply(FIRST, **_refusal(RefusalReason.STORE, 1.0)), id="its disk is full"),
+        pytest.param(_reply(FIRST, **_refusal(RefusalReason.NOT_A_MEMBER)), id="its roster is old"),
+        pytest.param(_reply(FIRST), id="it says nothing"),
+        pytest.param(b"junk", id="that is no reply"),
+    ],
+)
+def test_a_hub_that_answers_and_takes_nothing_is_left(reply: bytes) -> None:
+    """Only an ack counts: what this hub cannot take now, the next one may."""
+
+    async def story(hubs: _Hubs, link: ShardLink) -> None:
+        hubs.replies[FIRST] = reply
+        assert [await taker(link, b"1") for _ in range(3)] == [SECOND] * 3
+        assert hubs.pushed.count(FIRST) == 1
+
+    _run(story)
+
+
+def test_a_batch_that_is_refused_for_itself_goes_nowhere_else() -> None:
+    """Nor does one that lacks schemas: the hub that says so is as good as any."""
+
+    async def story(hubs: _Hubs, link: ShardLink) -> None:
+        for reply in (_reply(FIRST, **_refusal(RefusalReason.TOO_OLD)), _reply(FIRST, need_schemas=[b"s"])):
+            hubs.replies[FIRST] = reply
+            assert await link.push(b"1") == reply
+        assert link.hubs[0] == FIRST
 
     _run(story)
 
@@ -126,7 +176,7 @@ def test_where_all_were_left_all_are_tried() -> None:
             await link.push(b"1")
         assert str(caught.value).count("refused") == len(HUBS)
         del hubs.errors[THIRD]
-        assert await link.push(b"2") == THIRD
+        assert await taker(link, b"2") == THIRD
         assert link.hubs == [THIRD]
 
     _run(story)
@@ -137,7 +187,10 @@ def test_a_full_hub_rests_as_long_as_it_says_and_a_request_that_is_none_goes_now
 
     async def story(hubs: _Hubs, link: ShardLink) -> None:
         hubs.errors[FIRST] = LinkError("full", 1.0)
-        assert await link.push(b"1") == SECOND
+        began_s = anyio.current_time()
+        assert await taker(link, b"1") == SECOND
+        await until_true(lambda: bool(hubs.probed))
+        assert anyio.current_time() - began_s >= 1.0
         hubs.errors[SECOND] = DecodeError("what is this")
         with pytest.raises(DecodeError):
             await link.push(b"2")
@@ -146,13 +199,32 @@ def test_a_full_hub_rests_as_long_as_it_says_and_a_request_that_is_none_goes_now
     _run(story)
 
 
+def test_no_hub_is_left_because_our_own_node_is_down() -> None:
+    """All were said to rest for longer and longer, and the agent began at whichever came back first."""
+
+    async def story(hubs: _Hubs, link: ShardLink) -> None:
+        hubs.errors = dict.fromkeys(HUBS, NodeDownError("not up yet"))
+        for _ in range(3):
+            with pytest.raises(LinkError):
+                await link.push(b"1")
+        hubs.errors = {FIRST: LinkError("refused")}
+        assert await taker(link, b"2") == SECOND
+        hubs.errors[FIRST] = NodeDownError("not up again")
+        await until_true(lambda: len(hubs.probed) > 1)
+        assert link.hubs[0] == SECOND
+        hubs.errors.clear()
+        await until_true(lambda: link.hubs[0] == FIRST)
+
+    _run(story)
+
+
 def test_a_hub_that_leaves_the_fleet_is_asked_no_more() -> None:
     """Its link is closed."""
 
     async def story(hubs: _Hubs, link: ShardLink) -> None:
-        assert await link.push(b"1") == FIRST
+        assert await taker(link, b"1") == FIRST
         hubs.active.discard(FIRST)
-        assert await link.push(b"2") == SECOND
+        assert await taker(link, b"2") == SECOND
         await until_true(lambda: FIRST not in hubs.open)
 
     _run(story)
@@ -169,7 +241,7 @@ def test_agents_come_back_spread_over_their_rests(monkeypatch: pytest.MonkeyPatc
         hubs.active = {FIRST}
         hubs.errors[FIRST] = LinkError("refused")
         link = ShardLink(ME, lambda: hubs.active, hubs.link, SystemClock(), QUICK, Random(number))
-        async with link, anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
             with pytest.raises(LinkError):
                 await link.push(b"1")
             tasks.start_soon(link.watch)

@@ -20,6 +20,9 @@ from peerwatch.cli import hub_role, main
 from peerwatch.cli.watched_store import WatchedStore
 from peerwatch.model import EnvelopeEntry, RowsEntry
 
+Number = tuple[str, int, int]
+"""Sender, epoch, seq."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -32,10 +35,16 @@ class Recorded:
     content: str
     at_s: float
 
+    @property
+    def number(self) -> Number:
+        """What no two envelopes have in common."""
+        return self.sender, self.epoch, self.seq
+
 
 def record(sink: Path) -> None:
     """Have the hub's store, which is its own in all else, write to this sink."""
     file = os.open(sink, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    delay = delay_file(sink, os.getpid())
 
     class RecordingStore(WatchedStore):
         def append(self, entries: Sequence[EnvelopeEntry | RowsEntry]) -> None:
@@ -44,9 +53,16 @@ def record(sink: Path) -> None:
                     content = sha256(one.raw).hexdigest()
                     line = Recorded(os.getpid(), one.sender.hex(), one.epoch, one.seq, content, time.time())
                     os.write(file, msgspec.json.encode(line) + b"\n")
+            if delay.exists():
+                time.sleep(float(delay.read_text()))
             super().append(entries)
 
     hub_role.WatchedStore = RecordingStore  # type: ignore[misc]
+
+
+def delay_file(sink: Path, hub: int) -> Path:
+    """While it is there, each commit of the hub with this process takes so many seconds more, as on a bad disk."""
+    return sink.with_name(f"{sink.name}.delay-{hub}")
 
 
 def read_sink(sink: Path) -> list[Recorded]:

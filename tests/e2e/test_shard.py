@@ -12,9 +12,9 @@ import pytest
 from peerwatch.agent.shard import ranked
 from peerwatch.fleet.keys import load_key
 from tests.e2e.hubs import CATCH_UP_S, Hubs
-from tests.e2e.ledger import Ledger
 from tests.e2e.processes import Processes, eventually
 from tests.e2e.recording_hub import Recorded, read_sink
+from tests.e2e.shared_sink import judge
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 _NO_LIBP2P = pytest.mark.skipif(find_spec("libp2p") is None, reason="the extra p2p is not installed: make p2p")
@@ -74,23 +74,8 @@ class _Sharded:
         eventually(lambda: all(self.at(one) == victim for one in own), f"all back at {victim}", 120)
 
     def judge(self) -> tuple[int, int]:
-        """(envelopes, repeats). Each that an agent has spooled is in the sink; what came again is the same bytes."""
-        ledgers = {name: Ledger.read(self.folder / name) for name in AGENTS}
-        wanted = {(name, *position) for name, ledger in ledgers.items() for position in ledger.spooled}
-
-        def all_there() -> list[Recorded] | None:
-            found = read_sink(self.sink)
-            return found if wanted <= {self._number(one) for one in found} else None
-
-        found = eventually(all_there, "everything is in the sink", CATCH_UP_S, 0.5)
-        contents = {(self._number(one), one.content) for one in found}
-        assert len(contents) == len({number for number, _ in contents})
-        taken = {(name, *at) for name in AGENTS for at in Ledger.read(self.folder / name).sealed}
-        assert {number for number, _ in contents} <= taken
-        return len(contents), len(found) - len(contents)
-
-    def _number(self, one: Recorded) -> tuple[str, int, int]:
-        return self.senders[bytes.fromhex(one.sender)], one.epoch, one.seq
+        """(envelopes, repeats), once all that was spooled is in the sink."""
+        return judge(self.sink, {member.hex(): self.folder / name for member, name in self.senders.items()})
 
 
 def _member(folder: Path) -> bytes:

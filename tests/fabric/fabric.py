@@ -88,7 +88,10 @@ class Machine:
 
 
 class Fabric:
-    """Hubs `h1`... and agents `a01`... of one fleet. Agents sample every `interval_s`, and report two ticks at once."""
+    """Hubs `h1`... and agents `a01`... of one fleet. Agents sample every `interval_s`, and report two ticks at once.
+
+    With a `sink` each agent delivers to one hub (`shard`), and hubs record there what they store (`recording_hub`).
+    """
 
     def __init__(
         self,
@@ -98,7 +101,9 @@ class Fabric:
         *,
         sources: Collection[str] = _SOURCES,
         hub_settings: Mapping[str, str] | None = None,
+        sink: Path | None = None,
     ) -> None:
+        self._hub_program = ["peerwatch"] if sink is None else ["tests.e2e.recording_hub", str(sink)]
         self._hub_settings = dict(hub_settings or {})
         self._processes = processes
         self._network = network
@@ -107,7 +112,8 @@ class Fabric:
         sources = "\n".join(f"[agent.sources.{name}]\nenabled = false" for name in off)
         times = f"sample_interval_s = {interval_s}\nreport_interval_s = {2 * interval_s}"
         ship = "[ship]\nmembership_gap_s = 5"  # how soon they hear of a new hub; stories do not wait for a minute
-        self._config.write_text(f"[agent]\n{times}\n{sources}\n{ship}\n")
+        mode = "" if sink is None else '[delivery]\nmode = "shard"\n'
+        self._config.write_text(f"[agent]\n{times}\n{sources}\n{ship}\n{mode}")
         self.hubs: dict[str, Machine] = {}
         self.agents: dict[str, Machine] = {}
         self._checked_ms = time.time() * 1000
@@ -142,6 +148,12 @@ class Fabric:
             self.start(*started)
             self.wait_fresh(self.hubs.values(), time.time())
         return made
+
+    def place(self, folders: Iterable[Path]) -> None:
+        """Agents for these members, each on a host of its own, all started at once."""
+        made = {one.name: Machine(self._network.host(one.name), one) for one in folders}
+        self.agents |= made
+        self.start(*made.values())
 
     def join_more(self, names: Iterable[str]) -> list[Path]:
         """Make members of these names, which nothing runs as yet; their folders."""
@@ -178,7 +190,8 @@ class Fabric:
 
     def _hub(self, hub: Machine) -> tuple[list[str], dict[str, str]]:
         address = hub.host.address
-        command = [sys.executable, "-m", "peerwatch", "hub", "--data", str(hub.folder), "--listen", f"{address}:9480"]
+        program = [sys.executable, "-m", *self._hub_program]
+        command = [*program, "hub", "--data", str(hub.folder), "--listen", f"{address}:9480"]
         listen = {"P2P_LISTEN_ADDRS": f"/ip4/{address}/tcp/4001", "PEERWATCH_HUB_SYNC_INTERVAL_S": "1"}
         return command, {**listen, **self._hub_settings, "PEERWATCH_NAME": hub.name}
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 from random import Random
-from types import TracebackType
-from typing import Self
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from peerwatch.agent.embedded import MakeShipper, OpenLink
 from peerwatch.agent.ship import Link, Shipper
-from peerwatch.errors import LinkError, StoreError
+from peerwatch.errors import DecodeError, LinkError, NodeDownError, StoreError
 from peerwatch.model import Clock
 from peerwatch.spool import Spool
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import peer_id
+from peerwatch.wire.push import decode_reply
 
 RECEIVER = "shard"
 MOST_REQUEST_BYTES = 256 << 10
@@ -67,12 +67,12 @@ class _Rest:
 
 
 class ShardLink:
-    """A link to whichever hub is preferred of those that answer. Owned by the delivery; an async context manager.
+    """A link to whichever hub is preferred of those that answer. Owned by the delivery, which runs `watch` meanwhile.
 
-    A request goes to the preferred hub that is not resting; when it fails or is late the hub is left, and the same
-    request goes to the next one at once. A hub that rests is asked for the membership when its time has come, beside
-    everything else, and preferred again once it answers: no sample waits for a hub that may be dead. Where all rest,
-    all are tried. One that is full rests as long as it says.
+    A request goes to the preferred hub that is not resting; when it fails, is late or takes nothing, the hub is left
+    and the same request goes to the next one at once. A hub that rests is asked for the membership when its time has
+    come, beside everything else, and preferred again once it answers: no sample waits for a hub that may be dead. Where
+    all rest, all are tried. One that says how long to wait rests at least as long.
     """
 
     def __init__(
@@ -94,15 +94,6 @@ class ShardLink:
         self._rests: dict[bytes, _Rest] = {}
         self._opening = anyio.Lock()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._keep_only(())
-
     @property
     def hubs(self) -> list[bytes]:
         """The hubs to be tried, in order."""
@@ -111,26 +102,33 @@ class ShardLink:
 
     async def push(self, request: bytes) -> bytes:
         """Deliver a push request. Raises LinkError when no hub took it, DecodeError as `Link.push` does."""
-        return await self._first(lambda link: link.push(request))
+        return await self._first(lambda link: _pushed(link, request))
 
     async def membership(self) -> bytes:
         """The signed word of a hub on who the hubs are."""
         return await self._first(lambda link: link.membership())
 
     async def watch(self) -> None:
-        """Look after the hubs that were left, until cancelled."""
-        async with anyio.create_task_group() as probes:
-            while True:
-                active = set(self._active())
-                await self._keep_only(active)
-                now_s = self._clock.monotonic_s()
-                for hub, rest in list(self._rests.items()):
-                    if hub not in active or (rest.state is _State.BACK and now_s > rest.until_s):
-                        del self._rests[hub]
-                    elif rest.state is _State.RESTING and now_s > rest.until_s:
-                        rest.state = _State.PROBED
-                        probes.start_soon(self._probe, hub)
-                await anyio.sleep(_LOOK_S)
+        """Look after the hubs that were left, until cancelled; then the links are closed."""
+        try:
+            async with anyio.create_task_group() as probes:
+                while True:
+                    await self._look(probes)
+                    await anyio.sleep(_LOOK_S)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._keep_only(())
+
+    async def _look(self, probes: TaskGroup) -> None:
+        active = set(self._active())
+        await self._keep_only(active)
+        now_s = self._clock.monotonic_s()
+        for hub, rest in list(self._rests.items()):
+            if hub not in active or (rest.state is _State.BACK and now_s > rest.until_s):
+                del self._rests[hub]
+            elif rest.state is _State.RESTING and now_s > rest.until_s:
+                rest.state = _State.PROBED
+                probes.start_soon(self._probe, hub, rest)
 
     async def _first(self, ask: Callable[[Link], Awaitable[bytes]]) -> bytes:
         failures: list[str] = []
@@ -144,7 +142,7 @@ class ShardLink:
         raise LinkError("; ".join(failures) or "the fleet has no hub", wait_s)
 
     async def _asked(self, hub: bytes, ask: Callable[[Link], Awaitable[bytes]]) -> bytes:
-        """The hub's answer in time. Raises LinkError when there is none; the hub then rests."""
+        """The hub's answer in time. Raises LinkError when there is none; the hub then rests, if it was asked at all."""
         answer_s = self._config.answer_s
         try:
             with anyio.fail_after(answer_s):
@@ -153,15 +151,21 @@ class ShardLink:
             failure = LinkError(f"no answer within {answer_s:g} s")
             self._leave(hub, failure)
             raise failure from error
+        except NodeDownError:
+            raise
         except LinkError as error:
             self._leave(hub, error)
             raise
         self._answered(hub)
         return answer
 
-    async def _probe(self, hub: bytes) -> None:
-        with suppress(LinkError):  # it rests longer now
+    async def _probe(self, hub: bytes, rest: _Rest) -> None:
+        try:
             await self._asked(hub, lambda link: link.membership())
+        except NodeDownError:
+            rest.state = _State.RESTING  # nobody was asked: it is looked at again at once
+        except LinkError:
+            pass  # it rests longer now
 
     def _answered(self, hub: bytes) -> None:
         rest = self._rests.get(hub)
@@ -175,7 +179,7 @@ class ShardLink:
             return  # another request has said so already
         wait_s = error.wait_s or (config.rest_first_s if rest is None else 2 * rest.wait_s)
         wait_s = min(wait_s, config.rest_most_s)
-        rest_s = wait_s * self._random.uniform(0.5, 1.5)
+        rest_s = wait_s * self._random.uniform(1.0 if error.wait_s else 0.5, 1.5)
         self._rests[hub] = _Rest(wait_s, self._clock.monotonic_s() + rest_s)
         _log.warning("hub left", hub=peer_id(hub), reason=str(error), again_s=round(rest_s, 1))
 
@@ -193,6 +197,22 @@ class ShardLink:
     async def _keep_only(self, hubs: Iterable[bytes]) -> None:
         for hub in self._links.keys() - set(hubs):
             await self._links.pop(hub)[1].aclose()
+
+
+async def _pushed(link: Link, request: bytes) -> bytes:
+    """The reply to a push. Raises LinkError for one that is none, and where the hub takes nothing of anybody now."""
+    answer = await link.push(request)
+    try:
+        reply = decode_reply(answer)
+    except DecodeError as error:
+        raise LinkError(f"hub answered with something else than a reply: {error}") from error
+    if not reply.acks and not reply.need_schemas:
+        if not reply.refusals:
+            raise LinkError("hub did not answer for anything")
+        for refusal in reply.refusals:
+            if not refusal.reason.of_one_batch:
+                raise LinkError(f"hub took nothing: {refusal.message}", refusal.wait_s or None)
+    return answer
 
 
 class ShardDelivery:
@@ -228,7 +248,7 @@ class ShardDelivery:
                     await anyio.to_thread.run_sync(self._spool.forget, receiver)
                 except StoreError as error:
                     _log.warning("spool cursor not removed", receiver=receiver, reason=str(error))
-            async with self._link, anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._link.watch)
                 with self._scope:
                     await self._shipper.run()

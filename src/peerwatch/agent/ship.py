@@ -23,13 +23,11 @@ from peerwatch.telemetry import CollectorRegistry, get_logger
 from peerwatch.wire.ack import Ack
 from peerwatch.wire.compression import Compressor
 from peerwatch.wire.limits import DEFAULT_LIMITS
-from peerwatch.wire.push import PushReply, Refusal, RefusalReason, decode_reply, encode_request
+from peerwatch.wire.push import PushReply, Refusal, decode_reply, encode_request
 
 _log = get_logger("ship")
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
-_OF_ONE_BATCH = frozenset({RefusalReason.FUTURE, RefusalReason.CLONED, RefusalReason.SERIES_LIMIT})
-"""Refusals that say nothing of the batches beside it; of the others all suffer alike."""
 
 
 class Link(Protocol):
@@ -338,7 +336,7 @@ class Shipper:
         if refusal.reason.final:
             _log.error("batch refused for good", reason=reason, position=str(position), detail=refusal.message)
             await self._hold(position, reason, self._config.final_hold_s, waiting)
-        elif refusal.reason in _OF_ONE_BATCH:
+        elif refusal.reason.of_one_batch:
             _log.warning("batch refused for now", reason=reason, position=str(position), detail=refusal.message)
             await self._hold(position, reason, max(refusal.wait_s, self._config.hold_s), waiting)
         else:

@@ -18,7 +18,7 @@ import msgspec
 
 from peerwatch import __version__
 from peerwatch.cli.ban_book import BanBook
-from peerwatch.errors import ConfigError, LinkError, PeerwatchError, QuotaError
+from peerwatch.errors import ConfigError, LinkError, NodeDownError, PeerwatchError, QuotaError
 from peerwatch.model import Clock
 from peerwatch.node.channel import Channel
 from peerwatch.node.config import SocketConfig
@@ -161,7 +161,7 @@ class NodeProcess:
     async def deliver(self, member: bytes, protocol: str, body: bytes) -> bytes:
         """The member's answer. Raises LinkError, DecodeError, QuotaError."""
         if self._channel is None:
-            raise LinkError("the libp2p node is not up yet")
+            raise NodeDownError("the libp2p node is not up yet")
         request = Deliver(peer=peer_id(member), protocol=protocol, body=body, wait_ms=round(_DELIVER_S * 1000))
         reply = await self._channel.request(request, _DELIVER_S + 1.0)
         if not isinstance(reply, Delivered):

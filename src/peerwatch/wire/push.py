@@ -38,6 +38,11 @@ class RefusalReason(IntEnum):
         """Whether the same envelope is refused however often it comes: the sender counts it as lost and goes on."""
         return self in (RefusalReason.MALFORMED, RefusalReason.TOO_OLD)
 
+    @property
+    def of_one_batch(self) -> bool:
+        """Whether it says nothing of the batches beside it, nor of the hub; of the others all suffer alike."""
+        return self.final or self in (RefusalReason.FUTURE, RefusalReason.CLONED, RefusalReason.SERIES_LIMIT)
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
