@@ -324,5 +324,7 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="peerwatch-bench-") as name:
         folder = Path(name)
         fleet = found(folder / "fleet-of-all", options.agents, rounds)
-        outcomes = [measure(link, fleet, folder, options) for link in options.links]
-        print(f"{command_line()}\n{where}\n\n{_report(outcomes, fleet, options)}")
+        outcomes: list[Outcome] = []
+        for link in options.links:  # what is measured is shown, whatever comes after
+            outcomes.append(measure(link, fleet, folder, options))
+            print(f"{command_line()}\n{where}\n\n{_report(outcomes, fleet, options)}\n", flush=True)

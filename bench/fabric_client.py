@@ -86,6 +86,7 @@ async def _deliver_all(name: str, plan: Plan, load: Load, push: Push, results: I
 async def _over_https(name: str, plan: Plan, load: Load, results: IO[str]) -> None:
     async with HttpsLink(plan.hub_url, plan.certificate_pem) as link:
         await _deliver_all(name, plan, load, link.push, results)
+        await anyio.sleep_forever()  # stays connected, as an agent does
 
 
 async def _over_p2p(name: str, plan: Plan, load: Load, results: IO[str]) -> None:
@@ -106,7 +107,7 @@ async def _over_p2p(name: str, plan: Plan, load: Load, results: IO[str]) -> None
         with suppress(LinkError):  # it goes on trying
             await node.answer(OpenPeer(peer=plan.hub_peer, addresses=[plan.hub_multiaddr], wait_ms=10_000))
         await _deliver_all(name, plan, load, push, results)
-        await anyio.sleep_forever()
+        await anyio.sleep_forever()  # stays connected, as an agent does
 
 
 async def _main(plan: Plan, loads: list[Load], results: IO[str]) -> None:
