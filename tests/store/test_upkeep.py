@@ -93,6 +93,22 @@ def test_a_forgotten_layout_still_works(tmp_path: Path, rows: bool) -> None:
     assert cells_of(open_store(tmp_path).select(named("sleeper"), *EVERYTHING_MS)) == expected
 
 
+def test_series_are_forgotten_many_at_once_and_not_before_they_could_have_a_sample(tmp_path: Path) -> None:
+    """Each time all others are written anew: a fleet that is just joining would have its hub do nothing else."""
+    store = open_store(tmp_path)
+    known = store.layout(tuple(series(f"known{n}") for n in range(100)))
+    store.append([envelope(1, (known, matrix([5], [[1]] * 100)))])
+    store.layout((series("late"),))
+    for _ in range(3):
+        store.maintain()
+    assert store.stats().series == 101, "one of them is not worth it"
+    store.layout(tuple(series(f"later{n}") for n in range(20)))
+    store.maintain()
+    assert store.stats().series == 121, "their first samples may be on their way"
+    store.maintain()
+    assert store.stats().series == 100
+
+
 def test_too_much_is_cut_from_the_old_end(tmp_path: Path) -> None:
     """With a limit in bytes the oldest windows make room."""
     rng = np.random.default_rng(1)

@@ -145,7 +145,7 @@ class DictionaryLog:
 
     @property
     def bloated(self) -> bool:
-        """Whether the file has more than doubled since it was written anew: repeated meanings, dead layouts."""
+        """Whether more than half of the file may be of no use: repeated meanings, dead layouts. New series are."""
         return self._size > 2 * self._tidy_size + _WRITE_BYTES
 
     def load(self) -> list[AnyRecord]:
@@ -173,9 +173,10 @@ class DictionaryLog:
         self._dirty = True  # it may hold what was written and not synced before a crash
         return decode_copies(found.records)
 
-    def append(self, records: Iterable[AnyRecord]) -> None:
+    def append(self, records: Sequence[AnyRecord]) -> None:
         """Write the records; they survive a crash after `sync`. Raises StoreError, then none of them counts."""
-        data = b"".join(self._encode(records))
+        pieces = list(self._encode(records))
+        data = b"".join(pieces)
         file = self._file
         assert file is not None, "revive comes first"
         self._dirty = True
@@ -185,6 +186,9 @@ class DictionaryLog:
             self._cut_tail(file)
             raise
         self._size += len(data)
+        for record, piece in zip(records, pieces, strict=True):
+            if isinstance(record, SeriesRecord) and record.labels:
+                self._tidy_size += len(piece)
 
     def revive(self, everything: Callable[[], Iterable[AnyRecord]]) -> None:
         """Write the file anew when the one on disk cannot be trusted any more; `everything` gives all records."""

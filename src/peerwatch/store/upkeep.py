@@ -6,10 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from peerwatch.errors import CorruptionError, StoreError
-from peerwatch.model import Clock, Int64Array
+from peerwatch.model import Clock
 from peerwatch.store.block import Block
 from peerwatch.store.block_set import PublishError
 from peerwatch.store.block_writer import BlockWriter
@@ -189,13 +187,11 @@ class Upkeep:
     def prune(self) -> int:
         """Forget series and layouts that nothing refers to any more. Raises StoreError."""
         with self.lock, self._append_lock:
-            kept = self._view.head_series()
             layouts = self._view.head_layouts()
             self._dictionary.forget_layouts(lambda layout, persisted: persisted or layout in layouts)
             if self._view.horizon_ms == FOREVER_MS:
                 return 0
-            none: Int64Array = np.empty(0, np.int64)
-            return self._dictionary.prune(self._view.horizon_ms, np.unique(np.concatenate([none, *kept])))
+            return self._dictionary.prune(self._view.horizon_ms, self._view.head_series())
 
     # ---- snapshot
 
