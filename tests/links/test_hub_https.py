@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 
 from peerwatch.errors import LinkError
@@ -79,5 +80,42 @@ def test_a_hub_that_has_not_said_where_it_is_is_looked_for_again_soon() -> None:
             with pytest.raises(LinkError) as caught:
                 await link.push(b"a")
         assert caught.value.wait_s is None and all(one in str(caught.value) for one in urls)
+
+    _run(story)
+
+
+@pytest.mark.parametrize("host", ["hub..example.com", f"{'x' * 64}.example.com"])
+@pytest.mark.parametrize("pin", [b"", b"x" * 32])
+def test_a_name_that_cannot_be_one_is_an_address_that_does_not_work(host: str, pin: bytes) -> None:
+    """Resolvers raise another error for it than for a host that is not there."""
+
+    async def story() -> None:
+        async with HubHttps(lambda: [HttpsAddress(f"https://{host}:9480", pin=pin)]) as link:
+            with pytest.raises(LinkError, match="is not of the form"):
+                await link.push(b"one")
+
+    _run(story)
+
+
+def test_an_address_that_is_silent_is_not_the_first_one_for_ever() -> None:
+    """Whoever asks gives up before the link would; so the next question goes to the other address."""
+    stub = Stub()
+
+    async def hold(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await anyio.sleep(30)
+
+    async def story() -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with listener, serving(stub, free_port()) as right, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, hold)
+            silent = HttpsAddress(f"http://127.0.0.1:{port}")
+            async with HubHttps(lambda: [silent, HttpsAddress(right)]) as link:
+                with anyio.move_on_after(0.5) as scope:
+                    await link.push(b"one")
+                assert scope.cancelled_caught
+                assert await link.push(b"two") == b"ok"
+            tasks.cancel_scope.cancel()
 
     _run(story)

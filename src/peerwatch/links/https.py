@@ -21,6 +21,7 @@ from peerwatch.links.http_connection import ConnectionGoneError, HttpConnection
 
 _TYPE = "application/x-protobuf"
 _MOST_IDLE = 4
+_MOST_LABEL = 63  # of a host name (RFC 1035); the resolver raises no OSError for a longer one
 _UNREADABLE = frozenset({400, 413})  # the request itself is the trouble: another try of the same bytes cannot help
 
 
@@ -169,7 +170,9 @@ def _is_url(text: str) -> bool:
     except ValueError:
         return False
     plain_parts = "@" not in parts.netloc and "?" not in text and "#" not in text
-    return bool(parts.hostname) and parts.scheme in ("https", "http") and port_fits and plain_parts
+    labels = (parts.hostname or "").removesuffix(".").split(".")
+    names_a_host = all(0 < len(label) <= _MOST_LABEL for label in labels)
+    return names_a_host and parts.scheme in ("https", "http") and port_fits and plain_parts
 
 
 def _is_loopback(host: str) -> bool:
@@ -218,7 +221,7 @@ def fetch_pinned(base_url: str, pin: bytes, timeout_s: float = 5.0) -> str:
             context.wrap_socket(raw, server_hostname=host) as secure,
         ):
             certificate = secure.getpeercert(binary_form=True) or b""
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
         raise LinkError(f"{base_url}: {error}") from error
     if not hmac.compare_digest(sha256(certificate).digest(), pin):
         raise LinkError(f"{base_url} shows another certificate than the token names: not the hub that made the token")

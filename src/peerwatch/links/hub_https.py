@@ -32,6 +32,9 @@ class HttpsAddress:
 class HubHttps:
     """As `HttpsLink`, by the address that worked last, else by the first one that works.
 
+    One that was still silent when its caller gave up comes last at the next call: callers may be in more of a hurry
+    than the deadlines here are.
+
     `addresses` is asked at each call, so that what a hub announces anew counts at once. Use as an async context
     manager. A hub that says how long to wait has been reached: no other address is tried then.
     """
@@ -40,6 +43,7 @@ class HubHttps:
         self._addresses = addresses
         self._links: dict[HttpsAddress, HttpsLink] = {}
         self._working: HttpsAddress | None = None
+        self._silent: HttpsAddress | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,15 +68,19 @@ class HubHttps:
         failures: list[str] = []
         try:
             with anyio.fail_after(_MOST_S):
-                for address in sorted(addresses, key=lambda one: one != self._working):
+                for address in sorted(addresses, key=lambda one: (one == self._silent, one != self._working)):
                     try:
                         answer = await ask(await self._link(address))
                     except (LinkError, ConfigError) as error:  # ConfigError: a hub may announce nonsense
                         if isinstance(error, LinkError) and error.wait_s:
                             raise
                         failures.append(str(error))
+                    except anyio.get_cancelled_exc_class():
+                        self._silent = address
+                        raise
                     else:
                         self._working = address
+                        self._silent = self._silent if self._silent != address else None
                         return answer
         except TimeoutError:
             failures.append(f"no answer within {_MOST_S:g} s")
