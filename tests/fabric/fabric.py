@@ -28,6 +28,7 @@ _START_S = 240.0  # sixty processes start at once on two cores
 _AT_ONCE = (
     6  # agents are founded so many at a time, each pair of processes costs 4 s of CPU; a story restarts all at once
 )
+_LOG_TAIL_CHARS = 3_000
 _EXTRA = {"PYTHONDONTWRITEBYTECODE": ""}  # so that the second to start need not compile what the first did
 
 
@@ -228,18 +229,32 @@ class Fabric:
         """Those that run."""
         return [one for one in self.hubs.values() if one.is_up]
 
-    def age_s(self, hub: Machine) -> float:
-        """How old the newest sample is of the agent that this hub has not heard for longest; infinite for none."""
+    def ages_s(self, hub: Machine) -> dict[str, float]:
+        """How old this hub's newest sample is of each agent that runs; infinite where it has none."""
         with HubClient("", hub.folder) as client:
             data = client.get("/api/v1/query", query="time() - timestamp(node_load1)")["data"]
         ages = {one["metric"]["instance"]: float(one["value"][1]) for one in data["result"]}
-        return max((ages.get(name, float("inf")) for name, one in self.agents.items() if one.is_up), default=0.0)
+        return {name: ages.get(name, float("inf")) for name, one in self.agents.items() if one.is_up}
+
+    def age_s(self, hub: Machine) -> float:
+        """That of the agent which the hub has not heard for longest."""
+        return max(self.ages_s(hub).values(), default=0.0)
 
     def wait_fresh(self, hubs: Iterable[Machine], since_s: float, within_s: float = _START_S) -> float:
         """Until these hubs have of every agent a sample taken after that time; the seconds from then until now."""
         for hub in hubs:
-            eventually(lambda of=hub: self.age_s(of) < time.time() - since_s, f"{hub.name} hears all agents", within_s)  # type: ignore[misc]
+            deadline_s = time.monotonic() + within_s
+            while unheard := {name: age for name, age in self.ages_s(hub).items() if age >= time.time() - since_s}:
+                if time.monotonic() > deadline_s:
+                    raise AssertionError(f"{hub.name} has not heard {self._told(unheard)} for {within_s:g} s")
+                time.sleep(0.05)
         return time.time() - since_s
+
+    def _told(self, unheard: Mapping[str, float]) -> str:
+        """Who they are, since when, and the end of the first one's log."""
+        running = self.agents[min(unheard)].running
+        assert running is not None
+        return f"{unheard}; {running.name} logged:\n{running.log[-_LOG_TAIL_CHARS:]}\n"
 
     def worst_age_s(self, hubs: Collection[Machine], during_s: float) -> float:
         """Wait so long; the most that `age_s` was at any of these hubs meanwhile."""
