@@ -60,9 +60,9 @@ def test_every_limit_is_a_metric_beside_its_value(registry: CollectorRegistry) -
         'libp2p_connections_active_limit{direction="inbound"} 1024.0',
         'libp2p_connections_active_limit{direction="outbound"} 512.0',
         "libp2p_connections_limit 1536.0",
-        "libp2p_connections_pending_limit 512.0",  # each direction has its own
-        "libp2p_connections_waiting_limit 2048.0",
-        "libp2p_connections_pending_per_subnet_limit 128.0",
+        "libp2p_connections_pending_limit 128.0",  # each direction has its own
+        "libp2p_connections_waiting_limit 512.0",
+        "libp2p_connections_pending_per_subnet_limit 32.0",
         'libp2p_streams_active_limit{direction="inbound"} 6144.0',
         'libp2p_streams_active_limit{direction="outbound"} 2048.0',
         "libp2p_streams_limit 8192.0",

@@ -35,6 +35,10 @@ OK: Any = pb.Status.Value("OK")
 _MOST_MESSAGE_BYTES = 4096  # as go-libp2p: a peer id, a voucher, a few addresses
 _MOST_ADDRESSES = 4  # of one relay: where it was dialled, and what it says of itself
 _READ_BYTES = 1 << 16
+_RESERVED_S = (
+    120.0,
+    86_400.0,
+)  # of a reservation, whatever a relay's clock or ours say: the specification's hour lies within
 
 
 class Peers(Protocol):
@@ -191,11 +195,14 @@ class Circuits:
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.reset()
-        lasts_s = answer.reservation.expire - time.time()  # the protocol's clock is the wall's
+        told_s = (
+            answer.reservation.expire - time.time()
+        )  # the protocol's clock is the wall's, of which ours may be another
+        lasts_s = min(max(told_s, _RESERVED_S[0]), _RESERVED_S[1])
         told = [_told(raw, relay) for raw in answer.reservation.addrs[:_MOST_ADDRESSES]]
         bases = list(dict.fromkeys([dialled, *(one for one in told if one)]))[:_MOST_ADDRESSES]
         addresses = tuple(f"{one}{CIRCUIT}" for one in bases)
-        held = self._held[relay] = Reservation(relay, anyio.current_time() + max(0.0, lasts_s), addresses)
+        held = self._held[relay] = Reservation(relay, anyio.current_time() + lasts_s, addresses)
         return held
 
     async def _ask(self, stream: Stream, question: Any) -> Any:

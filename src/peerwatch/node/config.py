@@ -131,8 +131,8 @@ class NodeLimits:
             max_inbound=1024,
             max_outbound=512,
             max_connections=1536,
-            max_pending=256,  # 6 s of handshakes after a restart; more would time out in the queue
-            max_pending_per_subnet=128,
+            max_pending=64,  # under way at once they share one core: at 256 a busy one finishes none of them in time
+            max_pending_per_subnet=32,
             max_streams=8192,
             process_streams_in=6144,
             process_streams_out=2048,
@@ -150,8 +150,6 @@ class NodeLimits:
             max_inbound=6144,  # a fifth more: after a partition the old connections are not yet known to be dead
             max_outbound=512,
             max_connections=6656,
-            max_pending=384,  # 40 handshakes/s x 10 s = 400: whoever waits longer is told to come again
-            max_pending_per_subnet=192,
             max_streams=20_480,
             process_streams_in=18_432,
             process_streams_out=2048,

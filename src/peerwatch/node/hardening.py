@@ -330,4 +330,7 @@ class GuardedYamux(yamux.Yamux):  # type: ignore[misc]
         """A stream that was reset needs no unread bytes; theirs keeps them, and takes more, for minutes."""
         if fully_closed and stream.reset_received and stream.stream_id in self.stream_buffers:
             self.stream_buffers[stream.stream_id].clear()
+        reader = self.stream_events.get(stream.stream_id)
         super()._finalize_stream_locked(stream, fully_closed=fully_closed)
+        if reader is not None and stream.stream_id not in self.stream_events:
+            reader.set()  # theirs forgets whoever still reads, when it is this side that resets: he would wait for ever

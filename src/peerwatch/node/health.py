@@ -10,10 +10,11 @@ from peerwatch.node.seats import Seat
 CHECK_S = 5.0
 """How long a health check may take: ten times the round trip of the worst link that is of use."""
 
-WATCH_EVERY_S = 1.0
-WATCH_ANSWER_S = 3.0
-"""While a watched peer owes an answer it is pinged every second and has three to answer that: frozen, it is noticed 4 s
-after it was asked for something (5 s are promised)."""
+WATCH_EVERY_S = 2.0
+WATCH_ANSWER_S = 15.0
+"""While a watched peer owes an answer it is pinged, and has this long to answer that. A hub that is late because a
+whole fleet came back at once must not lose its connections for it: to make them anew is what costs it most, and with
+3 s a thousand agents kept theirs from ever being of use. Whoever cannot wait so long asks another hub meanwhile."""
 
 
 def must_check(seat: Seat, streams: Iterable[float], limits: NodeLimits, now_s: float) -> bool:

@@ -26,7 +26,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
-from peerwatch.errors import ConfigError, LinkError
+from peerwatch.errors import ConfigError, DecodeError, LinkError
 from peerwatch.node import hardening, health
 from peerwatch.node.circuit import HOP, STOP, Circuits, Reservation
 from peerwatch.node.config import NodeLimits, check_listen
@@ -38,7 +38,8 @@ from peerwatch.node.mesh import Hear, Mesh, Queried
 from peerwatch.node.mesh_host import MeshHost
 from peerwatch.node.punch import DCUTR, Puncher
 from peerwatch.node.relay import Relay
-from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream, GuardedSwarm
+from peerwatch.node.swarm import GuardedHost, GuardedSwarm
+from peerwatch.node.swarm_conn import GuardedConn, GuardedStream
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id
 
@@ -195,8 +196,20 @@ class Host:
         """
         if member == self.member:
             raise LinkError("this node does not dial itself")
-        conn = await self._swarm.dial(_library_id(member), [_parsed(text) for text in addresses])
+        conn = await self._swarm.dial(_library_id(member), self._usable(addresses))
         return conn.seat.value()
+
+    def _usable(self, addresses: Sequence[str]) -> list[Any]:
+        """Those that the library can read; another is refused alone, or one would stand in the way of all."""
+        usable = []
+        for text in addresses:
+            try:
+                usable.append(_parsed(text))
+            except ConfigError as error:
+                self._keeper.refused(text, Direction.OUT, DecodeError(str(error)))
+        if addresses and not usable:
+            raise LinkError(f"no address of these can be read: {', '.join(addresses)[:500]}")
+        return usable
 
     async def close_peer(self, member: bytes, reason: str = "closed") -> None:
         """End the member's connection, if there is one. Streams that wait on it fail with LinkError."""

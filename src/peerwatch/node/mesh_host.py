@@ -19,7 +19,8 @@ from multiaddr import Multiaddr
 
 from peerwatch.errors import LinkError, PeerError, QuotaError
 from peerwatch.node.bucket import TokenBucket
-from peerwatch.node.swarm import GuardedConn, GuardedHost, GuardedStream
+from peerwatch.node.swarm import GuardedHost
+from peerwatch.node.swarm_conn import GuardedConn, GuardedStream
 
 RECORD_S = 7200  # how long a signed record of addresses is good for: libp2p's own figure; each message brings a new one
 _MOST_ADDRESSES = 16  # of one peer; as many as a roster entry has

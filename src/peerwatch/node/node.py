@@ -291,7 +291,7 @@ class Node:
             return
         connected = isinstance(event, ConnectionOpened)
         if isinstance(event, ConnectionClosed):
-            if all(one.member != event.member for one in self._host.connections):  # else a newer one took its place
+            if not self._host.is_connected(event.member):  # else a newer one took its place
                 self._carrier.forget(event.member)
             self._holder.wake()
         elif self._mesh is not None:

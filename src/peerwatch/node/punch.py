@@ -84,7 +84,7 @@ class Puncher:
         try:
             with anyio.fail_after(_CONNECT_S + 2 * self._keeper.limits.handshake_timeout_s):
                 await way(*words)
-        except (LinkError, PeerError, TimeoutError) as error:
+        except (LinkError, PeerError, TimeoutError, OSError) as error:
             reason = str(error) or "too slow"
             _log.info("no direct connection", peer=peer_id(seat.member), reason=reason)
 

@@ -27,13 +27,17 @@ class Reservations:
         self._host = host
         self._relays = relays
         self._due_s: dict[bytes, float] = {}
+        self._since_s: dict[bytes, float] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             held = {one.relay for one in self._host.reservations}
             relays = sorted(self._relays(), key=lambda one: one not in held)[:_MOST_RELAYS]
-            self._due_s = {one: self._due_s.get(one, 0.0) for one in relays}
+            since_s = {one.member: one.opened_s for one in self._host.connections if one.member in relays}
+            same = [one for one in relays if since_s.get(one) == self._since_s.get(one)]
+            self._due_s = {one: self._due_s.get(one, 0.0) if one in same else 0.0 for one in relays}
+            self._since_s = since_s  # a relay forgets whom it has lost, though he was back before anybody looked
             for relay in relays:
                 if anyio.current_time() >= self._due_s[relay]:
                     self._due_s[relay] = anyio.current_time() + await self._reserve(relay)

@@ -326,3 +326,57 @@ def test_streams_that_agree_on_nothing_have_a_limit_and_a_deadline() -> None:
             assert [one.direction for one in hub.host.connections] == [Direction.IN]
 
     run(story)
+
+
+def test_whoever_reads_a_stream_that_is_given_up_is_told() -> None:
+    """Else its handler would wait until the connection ends, and count as one that is served."""
+    running = 0
+
+    async def hold(stream: Stream) -> None:
+        nonlocal running
+        running += 1
+        try:
+            await _hold(stream)
+        finally:
+            running -= 1
+
+    async def story() -> None:
+        hub = node(limits(process_streams_in=3, max_streams_in=3))
+        hub.host.handle(HOLD, hold)
+        async with hub.host, _clients(2) as (greedy, other):
+            for one in (greedy, other):
+                await one.host.dial(hub.member, hub.host.addresses)
+            for _ in range(3):
+                await greedy.host.open_stream(hub.member, HOLD)
+            await until(lambda: running == 3)
+            await other.host.open_stream(hub.member, HOLD)
+            await until(lambda: hub.host.usage().streams == 3 and running == 3)
+
+    run(story)
+
+
+def test_a_stream_whose_opener_gives_up_just_then_is_not_counted_for_ever() -> None:
+    """The deadline comes while its first frame waits for a slow uplink."""
+
+    async def story() -> None:
+        hub, one = node(), node(listen=False)
+        async with hub.host, one.host:
+            await one.host.dial(hub.member, hub.host.addresses)
+            (conn,) = one.host._open_connections()
+            mux = conn.muxed_conn
+            write = mux._write_frame
+
+            async def slowly(frame: bytes) -> None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.05)
+                await write(frame)
+
+            mux._write_frame = slowly
+            for _ in range(5):
+                with anyio.move_on_after(0.01) as scope:
+                    await one.host.open_stream(hub.member, HOLD)
+                assert scope.cancelled_caught
+            mux._write_frame = write
+            await until(lambda: one.host.usage().streams == 0 and not conn.streams)
+
+    run(story)

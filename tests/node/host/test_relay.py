@@ -15,6 +15,7 @@ from libp2p.relay.circuit_v2.pb import circuit_pb2 as pb
 from peerwatch.errors import LinkError
 from peerwatch.node.connection import ConnectionClosed, ConnectionOpened, ConnectionRefused, DeniedError
 from peerwatch.node.gater import Direction
+from peerwatch.node.reservations import Reservations
 from peerwatch.wire.identity import PrivateKey, peer_id, peer_id_bytes
 from tests.node.host.kit import Node, limits, node, run, until, vars_of
 
@@ -147,6 +148,24 @@ def test_relays_of_which_each_is_dialled_through_the_others_are_not_waited_for_f
                     tasks.start_soon(dial, one)
             assert len(failures) == 6
             assert not any(vars_of(caller.host.usage()))
+
+    run(story)
+
+
+def test_a_reservation_that_the_relay_has_forgotten_is_made_anew() -> None:
+    """The way broke and was there again before anybody looked."""
+
+    async def story() -> None:
+        relay, hidden = relay_node(), node(listen=False)
+        async with started(relay, hidden), anyio.create_task_group() as tasks:
+            await hidden.host.dial(relay.member, relay.host.addresses)
+            tasks.start_soon(Reservations(hidden.host, lambda: [relay.member]).run)
+            await until(lambda: relay.host.usage().reservations == 1)
+            await relay.host.close_peer(hidden.member)
+            await until(lambda: relay.host.usage().reservations == 0)
+            await hidden.host.dial(relay.member, relay.host.addresses)
+            await until(lambda: relay.host.usage().reservations == 1)
+            tasks.cancel_scope.cancel()
 
     run(story)
 
