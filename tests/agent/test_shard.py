@@ -199,6 +199,24 @@ def test_a_full_hub_rests_as_long_as_it_says_and_a_request_that_is_none_goes_now
     _run(story)
 
 
+def test_whoever_cannot_read_a_probe_is_no_hub_yet() -> None:
+    """A proxy in front of the hub answers 400: the hub stays left, and all goes on elsewhere."""
+
+    async def story(hubs: _Hubs, link: ShardLink) -> None:
+        first, second, *_ = ranked(ME, HUBS)
+        hubs.errors[first] = LinkError("no")
+        assert await taker(link, b"1") == second
+        hubs.errors[first] = DecodeError("answered 400: Bad Request")
+        await until_true(lambda: hubs.probed.count(first) >= 2)
+        assert await taker(link, b"2") == second
+        del hubs.errors[first]
+        await until_true(lambda: hubs.probed.count(first) >= 3)
+        await anyio.sleep(0.05)
+        assert await taker(link, b"3") == first
+
+    _run(story)
+
+
 def test_no_hub_is_left_because_our_own_node_is_down() -> None:
     """All were said to rest for longer and longer, and the agent began at whichever came back first."""
 

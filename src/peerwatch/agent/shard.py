@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from peerwatch.agent.embedded import MakeShipper, OpenLink
 from peerwatch.agent.ship import Link, Shipper
-from peerwatch.errors import DecodeError, LinkError, NodeDownError, StoreError
+from peerwatch.errors import DecodeError, LinkError, NodeDownError, PeerError, StoreError
 from peerwatch.model import Clock
 from peerwatch.spool import Spool
 from peerwatch.telemetry import get_logger
@@ -66,6 +66,14 @@ class _Rest:
     state: _State = _State.RESTING
 
 
+async def _membership(link: Link) -> bytes:
+    """Raises LinkError only: whoever cannot read this question, a proxy in front of the hub, say, is not the hub."""
+    try:
+        return await link.membership()
+    except PeerError as error:
+        raise LinkError(str(error)) from error
+
+
 class ShardLink:
     """A link to whichever hub is preferred of those that answer. Owned by the delivery, which runs `watch` meanwhile.
 
@@ -106,7 +114,7 @@ class ShardLink:
 
     async def membership(self) -> bytes:
         """The signed word of a hub on who the hubs are."""
-        return await self._first(lambda link: link.membership())
+        return await self._first(_membership)
 
     async def watch(self) -> None:
         """Look after the hubs that were left, until cancelled; then the links are closed."""
@@ -161,7 +169,7 @@ class ShardLink:
 
     async def _probe(self, hub: bytes, rest: _Rest) -> None:
         try:
-            await self._asked(hub, lambda link: link.membership())
+            await self._asked(hub, _membership)
         except NodeDownError:
             rest.state = _State.RESTING  # nobody was asked: it is looked at again at once
         except LinkError:
