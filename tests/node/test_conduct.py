@@ -180,6 +180,15 @@ def test_strangers_that_go_on_are_kept_out_by_their_place(reason: str) -> None:
     assert ban.expires_ms - story.clock.now_ms() < 60_000
 
 
+def test_a_place_is_banned_for_what_its_trouble_began_with() -> None:
+    """Once too many handshakes from there have failed, most are refused for that."""
+    story = Story()
+    story.refused(ELSEWHERE, "not_a_member", times=100, every_s=0.01)
+    story.refused(ELSEWHERE, "crowded", times=2100, every_s=0.01)
+    (ban,) = story.made
+    assert ban.reason.startswith("stranger: score -")
+
+
 def test_sybils_of_one_subnet_are_kept_out_together() -> None:
     """Each address calls once."""
     story = Story()

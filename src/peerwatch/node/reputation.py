@@ -74,7 +74,8 @@ WEIGHTS: Mapping[Deed, Weight] = MappingProxyType(
 class BanOrder:
     """What the caller is to carry out by `Bans.ban_temporary`. `subject` is a peer id or a network.
 
-    `since_s` is when its trouble began: when its score last left 0.
+    `since_s` is when its trouble began: when its score last left 0. `reason` is what a peer did last, and what a
+    network began with: once it is known for that, most of it is refused before anybody can see what it is up to.
     """
 
     subject: str
@@ -100,10 +101,11 @@ def bucket_factor(score: float, config: ReputationConfig) -> float:
 class _Score:
     """One subject's points at a time."""
 
-    __slots__ = ("at_s", "points", "since_s")
+    __slots__ = ("at_s", "first", "points", "since_s")
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, first: Deed) -> None:
         self.points = 0.0
+        self.first = first
         self.at_s = self.since_s = now_s
 
     def fade(self, half_life_s: float, now_s: float) -> float:
@@ -138,14 +140,15 @@ class Reputation:
         weight = self._weights[deed]
         orders: list[BanOrder] = []
         if peer is not None and weight.points:
-            score = self._add(peer, weight.points * times, weight.worst, now_s)
+            score = self._add(peer, deed, weight.points * times, weight.worst, now_s)
             if score.points <= self._config.ban_below and weight.points < 0:
                 orders.append(BanOrder(peer, self._config.ban_s, _reason(deed, score.points), score.since_s))
         if ip is not None and weight.subnet_points:
             subnet, tolerance = str(subnet_of(ip)), self._config.subnet_tolerance
-            score = self._add(subnet, weight.subnet_points * times, weight.worst * tolerance, now_s)
+            score = self._add(subnet, deed, weight.subnet_points * times, weight.worst * tolerance, now_s)
             if score.points <= self._config.ban_below * tolerance and weight.subnet_points < 0:
-                orders.append(BanOrder(subnet, self._config.subnet_ban_s, _reason(deed, score.points), score.since_s))
+                reason = _reason(score.first, score.points)
+                orders.append(BanOrder(subnet, self._config.subnet_ban_s, reason, score.since_s))
         return orders
 
     def score(self, subject: str, now_s: float) -> float:
@@ -169,15 +172,15 @@ class Reputation:
         """Begin anew with it: somebody has lifted its ban."""
         self._scores.pop(subject, None)
 
-    def _add(self, subject: str, points: float, worst: float, now_s: float) -> _Score:
+    def _add(self, subject: str, deed: Deed, points: float, worst: float, now_s: float) -> _Score:
         score = self._scores.get(subject)
         if score is None:
             self._make_room(now_s)
-            score = self._scores[subject] = _Score(now_s)
+            score = self._scores[subject] = _Score(now_s, deed)
         self._scores.move_to_end(subject)
         before = score.fade(self._config.half_life_s, now_s)
         if before > -_FORGETTABLE:
-            score.since_s = now_s
+            score.since_s, score.first = now_s, deed
         after = min(self._config.best, before + points)
         score.points = after if points > 0 else max(after, min(before, worst))
         return score
