@@ -20,7 +20,7 @@ NEW = ("/ip4/192.0.2.9/tcp/4001",)
 class _Agent:
     """What an agent knows of a hub that has moved since, and the relays that it was given."""
 
-    def __init__(self, folder: Path, *relays: bytes) -> None:
+    def __init__(self, folder: Path, *relays: bytes, interval_s: float = 5.0) -> None:
         self.clock = ManualClock()
         self.hub = Authority.open(folder / "hub", "hub", self.clock)
         self.path = folder / "membership.bin"
@@ -29,7 +29,9 @@ class _Agent:
         self.hub.announce((), b"", NEW)
         self.last_ack_ms = self.clock.now_ms()
         self.asked: list[bytes] = []
-        self.word = RelayWord(self.membership, lambda: relays, self._ask, lambda: self.last_ack_ms, self.clock)
+        self.word = RelayWord(
+            self.membership, lambda: relays, self._ask, lambda: self.last_ack_ms, self.clock, interval_s
+        )
 
     async def _ask(self, relay: bytes, protocol: str, _: bytes) -> bytes:
         assert protocol == MEMBERSHIP
@@ -51,6 +53,13 @@ def test_nobody_is_asked_while_hubs_acknowledge(tmp_path: Path) -> None:
     """It is for the case that there is no other way: 15 s without a word."""
     agent = _Agent(tmp_path, GOOD)
     assert (agent.look(15.0), agent.asked) == ((), [])
+    assert (agent.look(0.1), agent.asked) == (NEW, [GOOD])
+
+
+def test_an_agent_that_reports_seldom_waits_for_two_reports(tmp_path: Path) -> None:
+    """Its hub is silent in between, and there."""
+    agent = _Agent(tmp_path, GOOD, interval_s=60.0)
+    assert (agent.look(120.0), agent.asked) == ((), [])
     assert (agent.look(0.1), agent.asked) == (NEW, [GOOD])
 
 

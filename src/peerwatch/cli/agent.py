@@ -60,7 +60,10 @@ async def _run(settings: Settings, stop: anyio.Event) -> None:
         role = AgentRole(settings, settings.agent, identity, ways.open, clock, CollectorRegistry(), page)
         role.node = node
         if node is not None:
-            word = RelayWord(membership, peers.relays, node.deliver, lambda: role.delivery.last_ack_ms, clock)
+            interval_s = settings.agent.report_interval_s
+            word = RelayWord(
+                membership, peers.relays, node.deliver, lambda: role.delivery.last_ack_ms, clock, interval_s
+            )
             around.start_soon(word.run)
         async with anyio.create_task_group() as tasks:
             await tasks.start(role.run, stop)

@@ -15,14 +15,15 @@ from peerwatch.wire.protocols import MEMBERSHIP
 
 _log = get_logger("roster")
 _LOOK_S = 5.0
-_SILENT_S = 15.0  # hubs acknowledge every few seconds; a full or restarting one is not silent for so long
+_SILENT_S = 15.0  # a full or restarting hub is not silent for so long
 
 Ask = Callable[[bytes, str, bytes], Awaitable[bytes]]
 """A member, a protocol and a question to the answer, over libp2p. Raises LinkError, PeerError."""
 
 
 class RelayWord:
-    """Looks every 5 s until cancelled; asks nobody while hubs acknowledge (`last_ack_ms`, 0 for never).
+    """Looks every 5 s until cancelled; asks nobody while hubs acknowledge (`last_ack_ms`, 0 for never): for 15 s, or as
+    long as two reports take where an agent reports seldom.
 
     A hub that has moved is announced at its old addresses in what this machine knows, and nobody there says so. What a
     relay tells is verified piece by piece, so it can at worst tell nothing new.
@@ -35,12 +36,14 @@ class RelayWord:
         ask: Ask,
         last_ack_ms: Callable[[], float],
         clock: Clock,
+        report_interval_s: float,
     ) -> None:
         self._membership = membership
         self._relays = relays
         self._ask = ask
         self._last_ack_ms = last_ack_ms
         self._clock = clock
+        self._silent_ms = 1000 * max(_SILENT_S, 2 * report_interval_s)
         self._silent: set[bytes] = set()
 
     async def run(self) -> None:
@@ -50,8 +53,8 @@ class RelayWord:
             await self.look()
 
     async def look(self) -> None:
-        """Where no hub has acknowledged for 15 s, ask each relay once, until one has told something new."""
-        if self._clock.now_ms() - self._last_ack_ms() <= _SILENT_S * 1000:
+        """Where no hub has acknowledged for so long, ask each relay once, until one has told something new."""
+        if self._clock.now_ms() - self._last_ack_ms() <= self._silent_ms:
             return
         for relay in self._relays():
             before = self._membership.export()
