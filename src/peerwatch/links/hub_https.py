@@ -80,7 +80,8 @@ class HubHttps:
                         raise
                     else:
                         self._working = address
-                        self._silent = self._silent if self._silent != address else None
+                        if self._silent == address:
+                            self._silent = None
                         return answer
         except TimeoutError:
             failures.append(f"no answer within {_MOST_S:g} s")

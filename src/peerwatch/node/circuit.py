@@ -35,10 +35,8 @@ OK: Any = pb.Status.Value("OK")
 _MOST_MESSAGE_BYTES = 4096  # as go-libp2p: a peer id, a voucher, a few addresses
 _MOST_ADDRESSES = 4  # of one relay: where it was dialled, and what it says of itself
 _READ_BYTES = 1 << 16
-_RESERVED_S = (
-    120.0,
-    86_400.0,
-)  # of a reservation, whatever a relay's clock or ours say: the specification's hour lies within
+# Of a reservation, whatever a relay's clock and ours say; the specification's hour lies between.
+_LEAST_RESERVED_S, _MOST_RESERVED_S = 120.0, 86_400.0
 
 
 class Peers(Protocol):
@@ -195,10 +193,8 @@ class Circuits:
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.reset()
-        told_s = (
-            answer.reservation.expire - time.time()
-        )  # the protocol's clock is the wall's, of which ours may be another
-        lasts_s = min(max(told_s, _RESERVED_S[0]), _RESERVED_S[1])
+        told_s = answer.reservation.expire - time.time()  # the protocol's clock is the wall's
+        lasts_s = min(max(told_s, _LEAST_RESERVED_S), _MOST_RESERVED_S)
         told = [_told(raw, relay) for raw in answer.reservation.addrs[:_MOST_ADDRESSES]]
         bases = list(dict.fromkeys([dialled, *(one for one in told if one)]))[:_MOST_ADDRESSES]
         addresses = tuple(f"{one}{CIRCUIT}" for one in bases)

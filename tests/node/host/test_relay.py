@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -166,6 +168,22 @@ def test_a_reservation_that_the_relay_has_forgotten_is_made_anew() -> None:
             await hidden.host.dial(relay.member, relay.host.addresses)
             await until(lambda: relay.host.usage().reservations == 1)
             tasks.cancel_scope.cancel()
+
+    run(story)
+
+
+@pytest.mark.parametrize("ahead_s", [7_200.0, -500_000.0])
+def test_a_reservation_holds_whatever_the_clocks_say(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
+    """Else a machine whose clock is wrong would reserve at every look, or long after the relay has forgotten it."""
+    monkeypatch.setattr("peerwatch.node.circuit.time", SimpleNamespace(time=lambda: time.time() + ahead_s))
+
+    async def story() -> None:
+        relay, hidden = relay_node(), node(listen=False)
+        async with started(relay, hidden):
+            await hidden.host.dial(relay.member, relay.host.addresses)
+            held = await hidden.host.reserve(relay.member)
+            assert 100.0 < held.until_s - anyio.current_time() <= 86_400.0
+            assert hidden.host.reservations == (held,)
 
     run(story)
 
