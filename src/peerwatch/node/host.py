@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +27,8 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from peerwatch.errors import ConfigError, DecodeError, LinkError
-from peerwatch.node import hardening, health
+from peerwatch.node import hardening
+from peerwatch.node.checks import Checks
 from peerwatch.node.circuit import HOP, STOP, Circuits, Reservation
 from peerwatch.node.config import NodeLimits, check_listen
 from peerwatch.node.connection import Connection, Gate, Listener, Stream, read_exactly
@@ -38,7 +39,7 @@ from peerwatch.node.mesh import Hear, Mesh, Queried
 from peerwatch.node.mesh_host import MeshHost
 from peerwatch.node.punch import DCUTR, Puncher
 from peerwatch.node.relay import Relay
-from peerwatch.node.swarm import GuardedHost, GuardedSwarm
+from peerwatch.node.swarm import GuardedHost, GuardedSwarm, library_id
 from peerwatch.node.swarm_conn import GuardedConn, GuardedStream
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id
@@ -47,7 +48,6 @@ _log = get_logger("node")
 
 PING = "/ipfs/ping/1.0.0"
 PING_BYTES = 32
-_MEASURE_S = 2.0
 _PUSH = "/ipfs/id/push/1.0.0"
 
 Handler = Callable[[Stream], Awaitable[None]]
@@ -93,7 +93,7 @@ class Host:
         self._host.remove_stream_handler(_PUSH)  # whoever pushes would fill the peer store as he likes
         self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._watched: dict[bytes, anyio.CancelScope] = {}
+        self._checks = Checks(self._swarm, self.limits)
         self.handle(PING, _echo)
         self._circuits.attach(self, self._swarm.serve)
         self.handle(STOP, self._circuits.answer)
@@ -119,7 +119,7 @@ class Host:
             except ConfigError as error:  # raised here, it would come out inside two exception groups
                 failure = error
             else:
-                self._tasks.start_soon(self._keep_healthy)
+                await self._tasks.start(self._checks.run)
                 if self._puncher is not None:
                     self._tasks.start_soon(self._puncher.run)
                 self._stack = stack.pop_all()
@@ -149,7 +149,7 @@ class Host:
             for listener in list(self._swarm.listeners.values()):
                 await listener.close()
             async with anyio.create_task_group() as closing:
-                for conn in self._open_connections():
+                for conn in self._swarm.open_connections():
                     closing.start_soon(conn.abort, "shutdown")
 
     # ---- what is
@@ -175,7 +175,7 @@ class Host:
 
     def is_connected(self, member: bytes) -> bool:
         """Whether there is a connection to this member now."""
-        return self._swarm.open_connection(_library_id(member)) is not None
+        return self._swarm.connection_to(member) is not None
 
     def usage(self) -> Usage:
         """What is used of each limit now."""
@@ -183,9 +183,6 @@ class Host:
         if self._relay is None:
             return usage
         return replace(usage, relayed=self._relay.circuits, reservations=self._relay.reservations)
-
-    def _open_connections(self) -> list[GuardedConn]:
-        return [conn for conns in self._swarm.connections.values() for conn in conns]
 
     # ---- connections
 
@@ -196,7 +193,7 @@ class Host:
         """
         if member == self.member:
             raise LinkError("this node does not dial itself")
-        conn = await self._swarm.dial(_library_id(member), self._usable(addresses))
+        conn = await self._swarm.dial(library_id(member), self._usable(addresses))
         return conn.seat.value()
 
     def _usable(self, addresses: Sequence[str]) -> list[Any]:
@@ -213,7 +210,7 @@ class Host:
 
     async def close_peer(self, member: bytes, reason: str = "closed") -> None:
         """End the member's connection, if there is one. Streams that wait on it fail with LinkError."""
-        conn = self._swarm.open_connection(_library_id(member))
+        conn = self._swarm.connection_to(member)
         if conn is not None:
             await conn.end(reason)
 
@@ -223,57 +220,15 @@ class Host:
         While it owes no answer it is left alone: a hub of 1000 agents would spend as much on their pings as on what
         they deliver, and lose them all together when it is too busy to answer in time.
         """
-        if self._tasks is not None and member not in self._watched:
-            self._watched[member] = anyio.CancelScope()
-            self._tasks.start_soon(self._watch, member)
+        self._checks.watch(member)
 
     def unwatch(self, member: bytes) -> None:
         """Leave it to the idle timers again."""
-        scope = self._watched.pop(member, None)
-        if scope is not None:
-            scope.cancel()
+        self._checks.unwatch(member)
 
-    async def _watch(self, member: bytes) -> None:
-        with self._watched[member]:
-            while (conn := self._swarm.open_connection(_library_id(member))) is not None:
-                if conn.owes and not await self._check(conn, health.WATCH_ANSWER_S, "frozen"):
-                    break
-                await anyio.sleep(health.WATCH_EVERY_S)
-        self._watched.pop(member, None)
-
-    async def _keep_healthy(self) -> None:
-        """Ping what is idle; close what does not answer; end what the other side left half closed."""
-        async with anyio.create_task_group() as checks:
-            while True:
-                await anyio.sleep(health.round_s(self.limits))
-                now_s = anyio.current_time()
-                for conn in self._open_connections():
-                    uses = [stream.used_s for stream in conn.streams]
-                    if health.must_check(conn.seat, uses, self.limits, now_s):
-                        conn.refresh(now_s)
-                        checks.start_soon(self._check, conn, health.CHECK_S, "health")
-                    if len(conn.muxed_conn.streams) > len(conn.streams):
-                        checks.start_soon(conn.sweep)
-
-    async def measure(self, within_s: float = _MEASURE_S) -> None:
+    async def measure(self) -> None:
         """Ping every connection; `connections` has the round trips then. Who does not answer is left to the timers."""
-
-        async def ping(conn: GuardedConn) -> None:
-            with suppress(Exception):  # too slow, or closed meanwhile: it keeps its last value
-                conn.seat.rtt_s = await conn.muxed_conn.ping(within_s)
-
-        async with anyio.create_task_group() as pings:
-            for conn in self._open_connections():
-                pings.start_soon(ping, conn)
-
-    async def _check(self, conn: GuardedConn, within_s: float, reason: str) -> bool:
-        try:
-            conn.seat.rtt_s = await conn.muxed_conn.ping(within_s)
-        except Exception as error:  # too slow, or closed meanwhile: it must go in any case
-            _log.info("peer does not answer", peer=str(conn.muxed_conn.peer_id), error=repr(error))
-            await conn.abort(reason)
-            return False
-        return True
+        await self._checks.measure()
 
     # ---- relays
 
@@ -300,7 +255,7 @@ class Host:
 
     async def open_stream(self, member: bytes, protocol: str) -> Stream:
         """A stream on the member's connection. Raises LinkError (not connected, not spoken there), QuotaError."""
-        conn = self._swarm.open_connection(_library_id(member))
+        conn = self._swarm.connection_to(member)
         if conn is None:
             raise LinkError(f"{peer_id(member)} is not connected")
         return _Stream(await self._negotiated(conn, protocol), protocol)
@@ -408,10 +363,6 @@ def _new_swarm(key: PrivateKey, keeper: Keeper, transports: list[Any]) -> Guarde
             max_connections=most, min_connections=0, low_watermark=0, high_watermark=most, max_connections_per_peer=1
         ),
     )
-
-
-def _library_id(member: bytes) -> Any:
-    return ID.from_base58(peer_id(member))
 
 
 def _parsed(text: str) -> Any:

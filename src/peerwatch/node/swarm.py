@@ -67,7 +67,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
     async def upgrade(self, wire: Wire, member: bytes) -> None:
         """Make a connection of a wire at whose other end this member should be. Raises LinkError, DeniedError."""
         direction = Direction.OUT if wire.is_initiator else Direction.IN
-        peer = ID.from_base58(peer_id(member)) if wire.is_initiator else None
+        peer = library_id(member) if wire.is_initiator else None
         try:
             async with self.keeper.handshake(direction):
                 await self._upgraded(wire, peer, direction.value)
@@ -125,6 +125,14 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
                 found: GuardedConn = conn
                 return found
         return None
+
+    def connection_to(self, member: bytes) -> GuardedConn | None:
+        """A member's connection, if there is one that lives."""
+        return self.open_connection(library_id(member))
+
+    def open_connections(self) -> list[GuardedConn]:
+        """All that are there now."""
+        return [conn for conns in self.connections.values() for conn in conns]
 
     async def dial_peer(self, peer_id: Any) -> list[Any]:
         """What libp2p's services call: by the addresses in the peer store."""
@@ -219,6 +227,11 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
 
     def _schedule_identify(self, peer_id: Any, *, reason: str) -> None:
         """Theirs runs in a task that belongs to nobody: what it raises ends the process."""
+
+
+def library_id(member: bytes) -> Any:
+    """A member as libp2p names it."""
+    return ID.from_base58(peer_id(member))
 
 
 def _translated(error: BaseException, what: str) -> Exception:

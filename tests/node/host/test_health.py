@@ -173,7 +173,7 @@ def test_who_is_watched_and_owes_nothing_is_left_alone() -> None:
             stream = await one.host.open_stream(hub.member, "/echo/1")
             await stream.write(b"x")
             assert await stream.read(8) == b"x"
-            (conn,) = one.host._open_connections()
+            (conn,) = one.host._swarm.open_connections()
             pings = conn.muxed_conn._nonce
             await anyio.sleep(2.5)
             assert conn.muxed_conn._nonce == pings
