@@ -362,7 +362,7 @@ def test_a_stream_whose_opener_gives_up_just_then_is_not_counted_for_ever() -> N
         hub, one = node(), node(listen=False)
         async with hub.host, one.host:
             await one.host.dial(hub.member, hub.host.addresses)
-            (conn,) = one.host._open_connections()
+            (conn,) = one.host._swarm.open_connections()
             mux = conn.muxed_conn
             write = mux._write_frame
 
