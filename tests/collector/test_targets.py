@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from peerwatch.collector.member import AgentStatus
-from peerwatch.collector.targets import AGENT_INFO, Said, TargetGroup, Targets, TargetsConfig
+from peerwatch.collector.targets import Said, TargetGroup, Targets, TargetsConfig
 from peerwatch.errors import ConfigError
 from peerwatch.model import Labels
+from peerwatch.wire.self_report import AGENT_INFO, STOP_TIME
 
 NOW = 1_800_000_000_000
 WEB = AgentStatus("web-1", "12D3x", ("agent",), False, True, NOW - 9000, NOW - 1000, NOW - 1000, 0, 300, 0)
@@ -101,6 +102,22 @@ def test_only_an_agent_itself_says_what_it_is() -> None:
     scraped, other = info(9, job="node", target="x:1", version="3"), info(9, job="y", version="4")
     assert _targets().said_by([old, new, scraped, other]) == {"web-1": Said(7, new[0])}
     assert _targets().said_by([new, old]) == {"web-1": Said(7, new[0])}
+
+
+def test_an_agent_that_says_that_it_stops_is_gone_at_once_and_back_with_its_next_word() -> None:
+    """By the agent's own clock; nobody else says it for it, and a hub that has just started believes what it stored."""
+
+    def word(metric: str, time_ms: int, **labels: str) -> tuple[Labels, int]:
+        return Labels.of({"job": "node", **labels}, __name__=metric, instance="web-1"), time_ms
+
+    def is_listed(*words: tuple[Labels, int]) -> bool:
+        return bool(_targets().groups([WEB], _targets().said_by(words), HUB, NOW))
+
+    info, stop = word(AGENT_INFO, NOW - 3000), word(STOP_TIME, NOW - 2000)
+    assert is_listed(info) and not is_listed(info, stop) and not is_listed(stop, info) and not is_listed(stop)
+    assert is_listed(info, stop, word(AGENT_INFO, NOW - 1000, version="2"))
+    assert is_listed(info, word(STOP_TIME, NOW - 2000, target="x:1"), word(STOP_TIME, NOW - 2000, job="y"))
+    assert is_listed(word(STOP_TIME, NOW - 5000), info)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 86_401.0, float("nan")])

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.processes import QUICK, Processes, Running, ask, eventually, value
 from tests.e2e.test_remote import PROMETHEUS, SERVERS, start_prometheus
 
+GONE_LATE = {"PEERWATCH_HTTP_SD_GONE_AFTER_S": "12"}
 GONE = {"PEERWATCH_HTTP_SD_GONE_AFTER_S": "4"}
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -44,8 +45,8 @@ def _page(hub: str, name: str, **parameters: str) -> httpx.Response:
 
 
 def test_live_agents_are_listed_and_their_samples_shown(processes: Processes) -> None:
-    """At the hub's address; who stops is gone, and its page says so."""
-    hub = processes.up(extra=GONE).url()
+    """At the hub's address; who is stopped says so and is gone at once, who is killed is gone when it stays silent."""
+    hub = processes.up(extra=GONE_LATE).url()
     second = _second(processes)
     listed = eventually(lambda: (found := _targets(hub)) and len(found) == 2 and found, "both are listed", 40)
     group = listed["second"]
@@ -58,7 +59,13 @@ def test_live_agents_are_listed_and_their_samples_shown(processes: Processes) ->
     assert _page(hub, "second", timestamps="1").text.count(" 1") > page.text.count(" 1")
     assert _page(hub, "nobody").status_code == 404
     second.stop()
-    eventually(lambda: "second" not in _targets(hub), "it has left", 15)
+    eventually(lambda: "second" not in _targets(hub), "it has left", 10)
+    gone = _page(hub, "second")
+    assert gone.status_code == 503 and "was stopped, and has said so" in gone.text
+    again = processes.start("agent", "--data", str(processes.folder / "second"), "--metrics-port", "0", extra=QUICK)
+    eventually(lambda: "second" in _targets(hub), "it is back", 40)
+    again.kill()
+    eventually(lambda: "second" not in _targets(hub), "it is silent", 25)
     gone = _page(hub, "second")
     assert gone.status_code == 503 and "nothing came from second" in gone.text
 

@@ -1,12 +1,12 @@
-"""Farewell: the last batch of an agent that is stopped in order, which brings the signature over what is still open."""
+"""Farewell: the last batch of an agent that is stopped in order: it says so, and signs what is open."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from peerwatch.model import Batch, BatchBlock, Labels, MetricType, SampleMatrix, Series
+from peerwatch.wire.self_report import STOP_TIME
 
-STOP_TIME = "peerwatch_agent_stop_time_seconds"
 _SERIES = (
     Series(
         Labels.of(__name__=STOP_TIME),

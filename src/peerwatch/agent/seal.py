@@ -105,11 +105,6 @@ class Sealer:
         self._last_ms: int | None = None
         self._last: _Sealed | None = None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether something was sent that no run covers yet."""
-        return bool(self._run.leaves)
-
     def seal(
         self,
         batch: Batch,

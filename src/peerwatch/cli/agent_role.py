@@ -38,6 +38,7 @@ from peerwatch.settings import Settings
 from peerwatch.spool import Spool
 from peerwatch.telemetry import CollectorRegistry, Gauge, get_logger
 from peerwatch.wire.identity import PrivateKey
+from peerwatch.wire.self_report import AGENT_INFO
 
 _log = get_logger("agent")
 _QUEUE_BATCHES = 64  # between the sampler and the spool: ten minutes of reports while a disk hangs
@@ -110,13 +111,12 @@ class AgentRole:
         self.stopped.set()
 
     async def _settle(self, sampled: anyio.Event, spooled: anyio.Event) -> None:
-        """Let the cancelled sampler hand over its open batch, the spool take it, and sign what is not signed yet."""
+        """Let the cancelled sampler hand over its open batch, the spool take it; then say that this was the last."""
         with anyio.move_on_after(_DRAIN_S):
             await sampled.wait()
             self._incoming.close()
             await spooled.wait()
-            if self._sealer.is_open:
-                await self._spool_batch(farewell(self._clock.now_ms()), last=True)
+            await self._spool_batch(farewell(self._clock.now_ms()), last=True)
 
     def close(self) -> None:
         """Let the spool's folder go; call after `run`."""
@@ -229,7 +229,7 @@ def _announce(settings: Settings, registry: CollectorRegistry) -> None:
         address = parse_address(http.announce, "agent_http.announce")
         labels |= {"address": str(address), "scheme": "http" if is_loopback_host(http.host) else "https"}
     help_text = "1, with version, system and the address at which others reach the agent's port."
-    Gauge("peerwatch_agent_info", help_text, list(labels), registry=registry).labels(**labels).set(1)
+    Gauge(AGENT_INFO, help_text, list(labels), registry=registry).labels(**labels).set(1)
 
 
 async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]], ended: anyio.Event) -> None:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from peerwatch.cli.query_routes import QueryParts
 from peerwatch.collector.collector import Collector
-from peerwatch.collector.targets import AGENT_INFO, TARGETS_PATH, Said, Targets, metrics_path
+from peerwatch.collector.targets import TARGETS_PATH, Said, Targets, metrics_path
 from peerwatch.errors import PeerwatchError
 from peerwatch.model import METRIC_NAME, Clock, Matcher, MatchOp
 from peerwatch.query.endpoint import Endpoint
@@ -20,6 +20,7 @@ from peerwatch.query.prometheus import error_of
 from peerwatch.settings import Settings
 from peerwatch.wire.exposition import CONTENT_TYPE
 from peerwatch.wire.identity_labels import INSTANCE
+from peerwatch.wire.self_report import AGENT_INFO, STOP_TIME
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
@@ -56,8 +57,10 @@ class SdRoutes:
         if agent is None:
             return _text(404, f"no agent is called {name[:140]!r}: peerwatch agents")
         try:
-            said = {} if agent.last_seen_ms else await self._said(request, name)
-            if not self._targets.is_live(agent, said.get(name), self._clock.now_ms()):
+            said = (await self._said(request, name)).get(name)
+            if said is not None and said.has_left:
+                return _text(503, f"{name} was stopped, and has said so")
+            if not self._targets.is_live(agent, said, self._clock.now_ms()):
                 gone_s = self._settings.http_sd.gone_after_s
                 return _text(503, f"nothing came from {name} for more than {gone_s:g} s (http_sd.gone_after_s)")
             wants_times = request.query_params.get("timestamps", "") in ("1", "true")
@@ -69,7 +72,7 @@ class SdRoutes:
 
     async def _said(self, request: Request, name: str = "") -> dict[str, Said]:
         """What agents, or this one, said of themselves; the newest of each."""
-        matchers = [Matcher(METRIC_NAME, MatchOp.EQUAL, AGENT_INFO)]
+        matchers = [Matcher(METRIC_NAME, MatchOp.REGEX, f"{AGENT_INFO}|{STOP_TIME}")]
         if name:
             matchers.append(Matcher(INSTANCE, MatchOp.EQUAL, name))
         return self._targets.said_by(await self._endpoint.run(partial(self._api.newest, matchers), request))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from peerwatch.collector.member import AgentStatus
 from peerwatch.errors import ConfigError
 from peerwatch.model import Labels
 from peerwatch.wire.identity_labels import INSTANCE, JOB, TARGET
+from peerwatch.wire.self_report import STOP_TIME
 
 TARGETS_PATH = "/api/v1/sd/targets"
-AGENT_INFO = "peerwatch_agent_info"
-"""The metric by which an agent says what it is, and at which address others reach its `/metrics`."""
 _META = "__meta_peerwatch_"
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
 _SCHEMES = frozenset({"http", "https"})
@@ -27,7 +26,8 @@ class TargetsConfig:
     """Which agents a Prometheus is told of, and where it finds them."""
 
     gone_after_s: float = 30.0
-    """An agent is not listed when nothing came from it for this long: three reports at the default rhythm."""
+    """An agent is not listed when nothing came from it for this long: three reports at the default rhythm. One that is
+    stopped in order says so, and is not listed from then on."""
     direct: bool = False
     """List agents at the address that they announce. An agent names any it likes, and a Prometheus sends its credential
     there, so this is for fleets whose every machine is trusted with that."""
@@ -41,10 +41,16 @@ class TargetsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an agent said of itself, and when."""
+    """What an agent said of itself, and when; `stopped_ms` is when it said that it stops. 0 where it did not."""
 
-    time_ms: int
-    labels: Labels
+    time_ms: int = 0
+    labels: Labels = field(default_factory=Labels)
+    stopped_ms: int = 0
+
+    @property
+    def has_left(self) -> bool:
+        """Whether its stopping is the last that it said. All times are of the agent's clock."""
+        return self.stopped_ms > self.time_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,9 @@ class Targets:
         self._started_ms = started_ms
 
     def is_live(self, agent: AgentStatus, said: Said | None, now_ms: int) -> bool:
-        """Whether it reported lately. To a hub that has just started counts what it had stored before."""
+        """Whether it reported lately and not that it stops. A hub that has just started goes by what it had stored."""
+        if said is not None and said.has_left:
+            return False
         seen_ms = agent.last_seen_ms
         if not seen_ms and said is not None:
             seen_ms = min(said.time_ms, self._started_ms)
@@ -104,13 +112,17 @@ class Targets:
         return parts.netloc, parts.scheme, f"{parts.path.rstrip('/')}{metrics_path(name)}"
 
     def said_by(self, newest: Iterable[tuple[Labels, int]]) -> dict[str, Said]:
-        """The newest `peerwatch_agent_info` of each agent: its own, not that of a target that it scrapes."""
+        """The newest `AGENT_INFO` and `STOP_TIME` of each agent: its own, not those of a target that it scrapes."""
         said: dict[str, Said] = {}
         for labels, time_ms in newest:
-            known = said.get(labels.get(INSTANCE))
-            if labels.get(JOB) != self._own_job or labels.get(TARGET) or (known and known.time_ms >= time_ms):
+            if labels.get(JOB) != self._own_job or labels.get(TARGET):
                 continue
-            said[labels.get(INSTANCE)] = Said(time_ms, labels)
+            name = labels.get(INSTANCE)
+            known = said.get(name, Said())
+            if labels.metric == STOP_TIME:
+                said[name] = replace(known, stopped_ms=max(known.stopped_ms, time_ms))
+            elif time_ms > known.time_ms:
+                said[name] = replace(known, time_ms=time_ms, labels=labels)
         return said
 
 
