@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import MutableMapping
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from peerwatch.cli import roster_follow
 from peerwatch.cli.roster_follow import STALE_S, RosterFollower
 from peerwatch.errors import LinkError, SignatureError
 from peerwatch.fleet.authority import Authority
@@ -19,6 +24,7 @@ from peerwatch.node.roster_view import view_of
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.testing.clock import ManualClock
 from peerwatch.wire.identity import PrivateKey, peer_id
+from tests.links.server import Receive, Send, free_port, self_signed, serving
 
 
 class Fleet:
@@ -34,13 +40,22 @@ class Fleet:
         self.membership = membership_from_hub(self.path, welcome, self.hub.fleet, root, self.clock.now_ms())
         self.membership.save()
         self.there = True
+        self.hangs = False
+        self.asked = 0
         self._exchange = Exchange(self.hub, self.clock)
         self.follower = RosterFollower(self.membership, self.keys, self._ask, 1.0, self.clock, CollectorRegistry())
 
     async def _ask(self, hub: bytes, question: bytes) -> bytes:
+        self.asked += 1
+        if self.hangs:
+            await anyio.sleep_forever()
         if hub != self.hub.member or not self.there:
             raise LinkError("nobody is there")
         return self._exchange.answer(question)
+
+    def over_https(self, path: str, body: bytes) -> bytes:
+        """The hub's answer, as far as a relay needs it."""
+        return self._exchange.answer(body) if path == "/api/v1/roster" else self.hub.membership.welcome(b"")
 
     def join(self, role: str, keys: MemberKeys) -> bytes:
         """One more member, by an invite of its own."""
@@ -135,3 +150,39 @@ def test_an_agent_is_not_told_who_the_members_are(fleet: Fleet) -> None:
     forged = Asker(fleet.membership, MemberKeys(fleet.keys.peer, keys.signing), fleet.clock, fleet.membership.save)
     with pytest.raises(SignatureError):
         Exchange(fleet.hub, fleet.clock).answer(forged.first_question(fleet.hub.member))
+
+
+def test_where_libp2p_hangs_hubs_are_asked_over_https(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same round; and for a while libp2p is not waited for again."""
+    monkeypatch.setattr(roster_follow, "_MOST_P2P_S", 0.2)
+    certificate, port = self_signed(tmp_path), free_port()
+    pin = sha256(ssl.PEM_cert_to_DER_cert(certificate.pem)).digest()
+    fleet.hub.announce((f"https://127.0.0.1:{port}",), pin, ())
+    fleet.ask()
+    asked, fleet.hangs = fleet.asked, True
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": fleet.over_https(scope["path"], body)})
+
+    async def two_rounds() -> tuple[bytes, bytes]:
+        async with serving(app, port, certificate):
+            first = fleet.agent()
+            await fleet.follower.ask_all()
+            second = fleet.agent()
+            await fleet.follower.ask_all()
+            return first, second
+
+    agents = anyio.run(two_rounds)
+    assert {peer_id(one) for one in agents} <= fleet.let_in()
+    assert fleet.asked == asked + 1
+    fleet.clock.advance(61.0)
+    fleet.hangs = False
+    fleet.ask()
+    assert fleet.asked > asked + 1, "libp2p has its turn again"

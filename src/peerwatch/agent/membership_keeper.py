@@ -55,7 +55,12 @@ class MembershipKeeper:
             await anyio.sleep(self._gap_s)
 
     async def _look(self) -> None:
-        before = self._membership.export()
-        self._membership.absorb(await self._source.membership(), self._clock.now_ms())
-        if self._membership.export() != before:
-            self._membership.save()  # here and not in a thread: several hubs' shippers share one membership and file
+        learn(self._membership, await self._source.membership(), self._clock.now_ms())
+
+
+def learn(membership: Membership, told: bytes, now_ms: int) -> None:
+    """Take in what a hub tells of who the hubs are. Raises PeerError, StoreError."""
+    before = membership.export()
+    membership.absorb(told, now_ms)
+    if membership.export() != before:
+        membership.save()  # here and not in a thread: several hubs' shippers share one membership and file

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 from random import Random
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from peerwatch.agent.embedded import MakeShipper, OpenLink
+from peerwatch.agent.membership_keeper import learn
+from peerwatch.agent.shard_answer import Answer, AnswerJudge, SecondOpinions
 from peerwatch.agent.ship import Link, Shipper
-from peerwatch.errors import DecodeError, LinkError, NodeDownError, PeerError, StoreError
+from peerwatch.errors import LinkError, NodeDownError, PeerError, StoreError
+from peerwatch.fleet.membership import Membership
 from peerwatch.model import Clock
 from peerwatch.spool import Spool
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import peer_id
-from peerwatch.wire.push import decode_reply
 
 RECEIVER = "shard"
 MOST_REQUEST_BYTES = 256 << 10
@@ -28,6 +31,7 @@ MOST_REQUEST_BYTES = 256 << 10
 _LOOK_S = 0.5
 
 _log = get_logger("ship")
+T = TypeVar("T")
 
 
 def ranked(sender: bytes, hubs: Iterable[bytes]) -> list[bytes]:
@@ -77,15 +81,20 @@ async def _membership(link: Link) -> bytes:
 class ShardLink:
     """A link to whichever hub is preferred of those that answer. Owned by the delivery, which runs `watch` meanwhile.
 
-    A request goes to the preferred hub that is not resting; when it fails, is late or takes nothing, the hub is left
-    and the same request goes to the next one at once. A hub that rests is asked for the membership when its time has
-    come, beside everything else, and preferred again once it answers: no sample waits for a hub that may be dead. Where
-    all rest, all are tried. One that says how long to wait rests at least as long.
+    A request goes to the preferred hub that is not resting; when it fails, is late or takes nothing of anybody, the hub
+    is left and the same request goes to the next one at once. So it does, once, when the hub refuses what is in it, or
+    acknowledges it in a way that cannot be believed: if the next one takes it, the first was at fault and is left; if
+    that refuses too, the batch is, and nobody is left for it (`SecondOpinions`).
+
+    A hub that rests is asked for the membership when its time has come, beside everything else, and preferred again
+    once it answers: no sample waits for a hub that may be dead; what it tells is learned, as a new certificate may be
+    what its acks lacked. Where all rest, all are tried. One that says how long to wait rests at least as long.
     """
 
     def __init__(
         self,
         sender: bytes,
+        membership: Membership,
         active: Callable[[], Iterable[bytes]],
         open_link: OpenLink,
         clock: Clock,
@@ -93,11 +102,14 @@ class ShardLink:
         random: Random | None = None,
     ) -> None:
         self._sender = sender
+        self._membership = membership
         self._active = active
         self._open_link = open_link
         self._clock = clock
         self._config = config or ShardConfig()
         self._random = random or Random()
+        self._judge = AnswerJudge(membership, sender, clock)
+        self._opinions = SecondOpinions(clock, self._config.rest_first_s, self._config.rest_most_s)
         self._links: dict[bytes, tuple[Link, AsyncExitStack]] = {}
         self._rests: dict[bytes, _Rest] = {}
         self._opening = anyio.Lock()
@@ -110,11 +122,36 @@ class ShardLink:
 
     async def push(self, request: bytes) -> bytes:
         """Deliver a push request. Raises LinkError when no hub took it, DecodeError as `Link.push` does."""
-        return await self._first(lambda link: _pushed(link, request))
+
+        async def pushed(link: Link) -> Answer:
+            return await self._judge.push(link, request)
+
+        hub, answer, others = await self._first(self.hubs, pushed)
+        if answer.took:
+            self._opinions.taken()
+        if answer.doubt:
+            return await self._contested(hub, answer, others, pushed)
+        return answer.outcome()
+
+    async def _contested(
+        self, hub: bytes, answer: Answer, others: list[bytes], pushed: Callable[[Link], Awaitable[Answer]]
+    ) -> bytes:
+        """Ask another hub about what this one did not take: the outcome is that one's where it knows better."""
+        try:
+            _, second, _ = await self._first(self._opinions.order(others), pushed)
+        except LinkError:
+            return answer.outcome()
+        if second.took:
+            self._leave(hub, LinkError(answer.doubt))
+            self._opinions.taken()
+        if second.doubt:
+            self._opinions.agreed()
+            return answer.outcome()
+        return second.outcome()
 
     async def membership(self) -> bytes:
         """The signed word of a hub on who the hubs are."""
-        return await self._first(_membership)
+        return (await self._first(self.hubs, _membership))[1]
 
     async def watch(self) -> None:
         """Look after the hubs that were left, until cancelled; then the links are closed."""
@@ -138,18 +175,19 @@ class ShardLink:
                 rest.state = _State.PROBED
                 probes.start_soon(self._probe, hub, rest)
 
-    async def _first(self, ask: Callable[[Link], Awaitable[bytes]]) -> bytes:
+    async def _first(self, hubs: list[bytes], ask: Callable[[Link], Awaitable[T]]) -> tuple[bytes, T, list[bytes]]:
+        """The first of these hubs that answers, its answer, and those behind it. Raises LinkError where none does."""
         failures: list[str] = []
         wait_s: float | None = None
-        for hub in self.hubs:
+        for index, hub in enumerate(hubs):
             try:
-                return await self._asked(hub, ask)
+                return hub, await self._asked(hub, ask), hubs[index + 1 :]
             except LinkError as error:
                 failures.append(f"{peer_id(hub)}: {error}")
                 wait_s = error.wait_s or wait_s
         raise LinkError("; ".join(failures) or "the fleet has no hub", wait_s)
 
-    async def _asked(self, hub: bytes, ask: Callable[[Link], Awaitable[bytes]]) -> bytes:
+    async def _asked(self, hub: bytes, ask: Callable[[Link], Awaitable[T]]) -> T:
         """The hub's answer in time. Raises LinkError when there is none; the hub then rests, if it was asked at all."""
         answer_s = self._config.answer_s
         try:
@@ -169,11 +207,13 @@ class ShardLink:
 
     async def _probe(self, hub: bytes, rest: _Rest) -> None:
         try:
-            await self._asked(hub, _membership)
+            learn(self._membership, await self._asked(hub, _membership), self._clock.now_ms())
         except NodeDownError:
             rest.state = _State.RESTING  # nobody was asked: it is looked at again at once
         except LinkError:
             pass  # it rests longer now
+        except (PeerError, StoreError) as error:
+            _log.warning("membership not refreshed", hub=peer_id(hub), reason=str(error))
 
     def _answered(self, hub: bytes) -> None:
         rest = self._rests.get(hub)
@@ -205,22 +245,6 @@ class ShardLink:
     async def _keep_only(self, hubs: Iterable[bytes]) -> None:
         for hub in self._links.keys() - set(hubs):
             await self._links.pop(hub)[1].aclose()
-
-
-async def _pushed(link: Link, request: bytes) -> bytes:
-    """The reply to a push. Raises LinkError for one that is none, and where the hub takes nothing of anybody now."""
-    answer = await link.push(request)
-    try:
-        reply = decode_reply(answer)
-    except DecodeError as error:
-        raise LinkError(f"hub answered with something else than a reply: {error}") from error
-    if not reply.acks and not reply.need_schemas:
-        if not reply.refusals:
-            raise LinkError("hub did not answer for anything")
-        for refusal in reply.refusals:
-            if not refusal.reason.of_one_batch:
-                raise LinkError(f"hub took nothing: {refusal.message}", refusal.wait_s or None)
-    return answer
 
 
 class ShardDelivery:

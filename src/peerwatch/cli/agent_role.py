@@ -130,7 +130,8 @@ class AgentRole:
 
     def _make_delivery(self, open_link: OpenLink) -> EmbeddedDelivery | ShardDelivery:
         if self._settings.delivery.mode == "shard":
-            link = ShardLink(self._identity.member, self._hubs, open_link, self._clock)
+            who = self._identity
+            link = ShardLink(who.member, who.membership, self._hubs, open_link, self._clock)
             return ShardDelivery(self.spool, link, self._shipper)
         keep_s = self._settings.delivery.newcomer_s
         newcomers = Newcomers(self.spool, keep_s, self._clock) if keep_s else None

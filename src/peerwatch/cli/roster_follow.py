@@ -19,7 +19,10 @@ from peerwatch.wire.identity import peer_id
 
 _log = get_logger("roster")
 _HTTPS = HttpsConfig(connect_s=3.0, answer_s=10.0)
-_MOST_ASK_S = 15.0
+_MOST_ASK_S = 15.0  # of one hub, over both ways
+_MOST_P2P_S = 5.0
+"""For one answer over libp2p where HTTPS is there too: the node itself waits longer than a hub is given in all."""
+_HANG_REST_S = 60.0
 _MOST_PARTS = 64  # of 2 MiB: the largest roster there is
 STALE_S = 600.0
 """How long a roster counts after the last word of a hub. Shorter, and a hub's restart would be an outage of all that
@@ -33,7 +36,8 @@ class RosterFollower:
     """Keeps a membership equal to the hubs', on disk. Also who is let in (`node.roster_view.Members`).
 
     Until a hub has answered, and again when none has for ten minutes, that is hubs only: it fails closed. Each hub is
-    asked in turn at each interval, over libp2p where it is connected, else over HTTPS where its entry says.
+    asked in turn at each interval, over libp2p where it is connected, else over HTTPS where its entry says; where
+    libp2p hangs, over HTTPS only for a minute.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class RosterFollower:
         self._heard_ms = 0
         self._fresh_until_s = 0.0
         self._trouble: dict[bytes, str] = {}
+        self._hung_until_s: dict[bytes, float] = {}
         heard = Gauge(
             "peerwatch_roster_heard_timestamp_seconds",
             "When a hub last said who the members are; without that for ten minutes only hubs are let in.",
@@ -126,12 +131,26 @@ class RosterFollower:
 
     async def _talk(self, hub: RosterEntry) -> None:
         """One exchange, in as many parts as it takes."""
-        try:
+        if not hub.addresses:
             await self._exchange(lambda question: self._ask(hub.member, question), hub.member)
+            return
+        try:
+            await self._exchange(lambda question: self._over_p2p(hub.member, question), hub.member)
         except LinkError as error:
-            if not hub.addresses:
-                raise
             await self._over_https(hub, error)
+
+    async def _over_p2p(self, hub: bytes, question: bytes) -> bytes:
+        """The answer, soon. Raises LinkError when it is late, and without asking where it was late lately."""
+        if self._clock.monotonic_s() < self._hung_until_s.get(hub, 0.0):
+            raise LinkError("libp2p rests, as it hung")
+        try:
+            with anyio.fail_after(_MOST_P2P_S):
+                answer = await self._ask(hub, question)
+        except TimeoutError as error:
+            self._hung_until_s[hub] = self._clock.monotonic_s() + _HANG_REST_S
+            raise LinkError(f"no answer over libp2p within {_MOST_P2P_S:g} s") from error
+        self._hung_until_s.pop(hub, None)
+        return answer
 
     async def _over_https(self, hub: RosterEntry, before: LinkError) -> None:
         failures = [str(before)]
