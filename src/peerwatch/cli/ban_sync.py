@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Annotated
 
 import msgspec
+from anyio import CapacityLimiter
 
 from peerwatch.cli.ban_book import BanBook
 from peerwatch.errors import DecodeError, SignatureError
@@ -52,11 +53,15 @@ class BanSync:
         self._book = book
         self._clock = clock
 
-    async def talk(self, carry: Callable[[bytes], Awaitable[bytes]], hub: bytes) -> None:
-        """One exchange with another hub. Raises what `carry` does, and PeerError for an answer that is none."""
+    async def talk(self, carry: Callable[[bytes], Awaitable[bytes]], hub: bytes, large: CapacityLimiter) -> None:
+        """One exchange with another hub; where the two do not agree, once there is room in `large`.
+
+        Raises what `carry` does, and PeerError for an answer that is none.
+        """
         answer = self._hear(await carry(self._say(hub, whole=False)))
         if answer.digest != self.digest():
-            self._hear(await carry(self._say(hub, whole=True)))
+            async with large:
+                self._hear(await carry(self._say(hub, whole=True)))
 
     def answer(self, raw: bytes) -> bytes:
         """The answer to another hub. Raises PeerError with the reason for what is not from one."""
