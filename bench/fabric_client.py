@@ -8,6 +8,7 @@ acknowledged, tries; times are of the system's monotonic clock.
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import sys
@@ -120,6 +121,8 @@ async def _main(plan: Plan, loads: list[Load], results: IO[str]) -> None:
 
 if __name__ == "__main__":
     configure_logging("error")
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # a process holds hundreds of agents: its collector must not stop them all at once
     raise_descriptor_limit()
     chosen = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
     given = msgspec.msgpack.decode(Path(sys.argv[2]).read_bytes(), type=list[Load])
