@@ -60,7 +60,8 @@ class Carrier:
 
     Of one member at most four streams of a protocol are served at a time; requests of all together hold at most
     `held_bytes`, those of one member a third of it: see `Held`. Past either the stream is reset, and whoever asked
-    tries again. A whole request waits for its member's buckets, for 10 s at most, and then for its turn.
+    tries again. A whole request waits for its member's buckets, for 10 s at most, and then for its turn. Answers that
+    are being written are not among these: they are bounded by the streams, one each, and by 4 MB (docs/libp2p.md).
     """
 
     def __init__(
@@ -138,7 +139,18 @@ class Carrier:
                 del self._served[key]
 
     async def _answer_one(self, stream: Stream) -> bool:
-        """Serve one request; False when the other side ended instead."""
+        """Serve one request; False when the other side ended instead.
+
+        Whoever reads its answer slowly holds that answer, no more: its request and share are gone by then.
+        """
+        answer = await self._next_answer(stream)
+        if answer is None:
+            return False
+        await stream.write(pack_frame(encode_message(answer), _MAX_ANSWER_BYTES))
+        return True
+
+    async def _next_answer(self, stream: Stream) -> Delivered | Failed | None:
+        """Read a request and have it served; None when the other side ended instead."""
         reader = FrameReader(_MAX_REQUEST_BYTES[stream.protocol])
         with self.held.share(stream.member) as share:
             with share.scope:
@@ -148,12 +160,10 @@ class Carrier:
                 self._conduct.did(Deed.TIMEOUT, stream.member)
                 raise LinkError(f"{stream.protocol}: gave up its place to others after {share.age_s():.1f} s")
             if request is None:
-                return False
+                return None
             share.settle()
             self._metrics.message(Direction.IN, stream.protocol)
-            answer = to_failed(denied) if denied else await self._answered(stream, request)
-            await stream.write(pack_frame(encode_message(answer), _MAX_ANSWER_BYTES))
-        return True
+            return to_failed(denied) if denied else await self._answered(stream, request)
 
     async def _read(self, stream: Stream, reader: FrameReader, share: Share) -> bytes | None:
         """The next request. What is none is held against the member, as far as it proves something."""

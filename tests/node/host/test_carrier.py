@@ -19,7 +19,7 @@ from peerwatch.node.metrics import NodeMetrics
 from peerwatch.node.reputation import Deed
 from peerwatch.telemetry import CollectorRegistry
 from peerwatch.wire.protocols import MEMBERSHIP, PARTNERS, PUSH
-from tests.node.host.kit import Node, conduct, node, run
+from tests.node.host.kit import Node, conduct, node, run, until
 
 Serve = Callable[[bytes, str, bytes], Awaitable[bytes]]
 
@@ -363,3 +363,30 @@ def test_a_member_that_sends_too_much_is_slowed_down_and_then_sent_away() -> Non
                 )
 
     run(story)
+
+
+def test_who_does_not_read_its_answers_keeps_no_room_of_others() -> None:
+    """Two members with large requests leave theirs unread: once served these hold nothing, and a third is served."""
+    served = []
+
+    async def serve(member: bytes, protocol: str, body: bytes) -> bytes:
+        served.append(member)
+        return b"x" * (2 << 20)  # past the window, so that writing it waits for the reader
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            asks, answers, _ = await _pair(stack, None)
+            answering = Carrier(answers.host, serve, _metrics(), conduct(answers.ear), held_bytes=300_000)
+            slow = node(listen=False)
+            await stack.enter_async_context(slow.host)
+            await slow.host.dial(answers.member, answers.host.addresses)
+            for one in (asks, slow):
+                stream = await one.host.open_stream(answers.member, PUSH)
+                await stream.write(pack_frame(b"x" * 90_000, 1 << 20))
+            await until(lambda: len(served) == 2)
+            await until(lambda: not answering.held.bytes)
+            assert answers.host.usage().streams == 2, "their answers are still being written"
+            asker = Carrier(asks.host, _nobody, _metrics(), conduct(asks.ear))
+            assert len(await asker.ask(answers.member, PUSH, b"x" * 90_000, 10)) == 2 << 20
+
+    run(story, 15)
