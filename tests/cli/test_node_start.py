@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from peerwatch.cli.node_process import node_start
+from peerwatch.cli.node_start import node_start
 from peerwatch.errors import ConfigError
 from peerwatch.node.config import NodeConfig, NodeLimits
 from peerwatch.settings import load_settings

@@ -14,7 +14,8 @@ from peerwatch.cli.hub_ways import HubWays
 from peerwatch.cli.known_hub import KnownHub, load_known_hub
 from peerwatch.cli.mesh_probes import MeshProbes
 from peerwatch.cli.node_page import NodePage
-from peerwatch.cli.node_process import NodeProcess, node_start
+from peerwatch.cli.node_process import NodeProcess
+from peerwatch.cli.node_start import node_start
 from peerwatch.cli.relay_word import RelayWord
 from peerwatch.cli.running import run_role
 from peerwatch.errors import ConfigError

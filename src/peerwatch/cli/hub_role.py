@@ -23,7 +23,8 @@ from peerwatch.cli.hub_peers import hub_peers, relay_peers
 from peerwatch.cli.hub_status import HubStatus
 from peerwatch.cli.member_deeds import delivered
 from peerwatch.cli.newsroom import Newsroom
-from peerwatch.cli.node_process import NodeProcess, node_start
+from peerwatch.cli.node_process import NodeProcess
+from peerwatch.cli.node_start import node_start
 from peerwatch.cli.query_routes import QueryParts, query_parts
 from peerwatch.cli.roster_sync import RosterSync, learn_at_start
 from peerwatch.cli.sd_routes import SdRoutes

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from peerwatch.cli.node_process import NodeProcess, node_start
+from peerwatch.cli.node_process import NodeProcess
+from peerwatch.cli.node_start import node_start
 from peerwatch.errors import ConfigError, DecodeError, LinkError, QuotaError
 from peerwatch.fleet.invite import Invite
 from peerwatch.fleet.keys import save_key

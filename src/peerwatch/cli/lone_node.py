@@ -11,7 +11,8 @@ from peerwatch.agent.metrics_http import MetricsHttpConfig, MetricsServer, Readi
 from peerwatch.cli.ban_book import BanBook
 from peerwatch.cli.hub_peers import hub_peers
 from peerwatch.cli.known_hub import load_known_hub
-from peerwatch.cli.node_process import NodeProcess, node_start
+from peerwatch.cli.node_process import NodeProcess
+from peerwatch.cli.node_start import node_start
 from peerwatch.cli.roster_follow import RosterFollower
 from peerwatch.errors import ConfigError, DecodeError, LinkError
 from peerwatch.fleet.keys import MemberKeys, load_or_create_keys

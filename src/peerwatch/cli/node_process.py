@@ -8,9 +8,8 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -18,7 +17,8 @@ import msgspec
 
 from peerwatch import __version__
 from peerwatch.cli.ban_book import BanBook
-from peerwatch.errors import ConfigError, LinkError, NodeDownError, PeerwatchError, QuotaError
+from peerwatch.cli.node_holds import NodeHolds
+from peerwatch.errors import LinkError, NodeDownError, PeerwatchError, QuotaError, StoreError
 from peerwatch.model import Clock
 from peerwatch.node.channel import Channel
 from peerwatch.node.config import SocketConfig
@@ -26,7 +26,6 @@ from peerwatch.node.messages import (
     AskMetrics,
     AskStatus,
     Banned,
-    ClosePeer,
     Deliver,
     Delivered,
     Done,
@@ -50,7 +49,6 @@ from peerwatch.node.messages import (
 from peerwatch.node.roster_view import Members, MemberView, view_of
 from peerwatch.node.socket import SOCKET_NAME, open_channel
 from peerwatch.node.start import NodeStart
-from peerwatch.settings import Settings
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import peer_id
 
@@ -103,10 +101,12 @@ async def _nothing_to_answer(inbound: Inbound) -> Delivered:
 class _Told:
     """What one life of the node was told, and has told."""
 
+    holds: NodeHolds
     changes: int = -1
     bans: int = -1
-    hold: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
     addresses: list[str] = field(default_factory=list)
+    trouble: str = ""
+    """Why the addresses could not be passed on; they are again at the next look."""
 
 
 class NodeProcess:
@@ -309,9 +309,9 @@ class NodeProcess:
 
     async def _attend(self, channel: Channel, tasks: anyio.abc.TaskGroup) -> None:
         """Tell it bans, roster and whom to hold, at first and whenever these change; until the channel ends."""
-        told = _Told()
+        told = _Told(NodeHolds(channel, tasks))
         await self._tell_bans(channel, told)  # before anybody is let in
-        await self._tell(channel, tasks, told)
+        await self._tell(channel, told)
         await self._look(channel, told)
         self._channel = channel
         asked_s = self._clock.monotonic_s()
@@ -320,12 +320,12 @@ class NodeProcess:
                 await channel.closed.wait()
             if not channel.closed.is_set():
                 await self._tell_bans(channel, told)
-                await self._tell(channel, tasks, told)
+                await self._tell(channel, told)
                 if self._clock.monotonic_s() - asked_s > _ALIVE_S:  # one that is frozen says nothing by itself
                     await self._look(channel, told)
                     asked_s = self._clock.monotonic_s()
 
-    async def _tell(self, channel: Channel, tasks: anyio.abc.TaskGroup, told: _Told) -> None:
+    async def _tell(self, channel: Channel, told: _Told) -> None:
         roster, mesh = self._roster(), self.mesh
         changes = roster.changes + (mesh.changes if mesh is not None else 0)
         if changes == told.changes:
@@ -337,13 +337,7 @@ class NodeProcess:
             await channel.request(from_view(view.with_guests(mesh.guests())))
             await channel.request(mesh.plan())
         told.changes = changes
-        hold = {member: tuple(addresses) for member, addresses in self._hold().items()}
-        for member in told.hold.keys() - hold.keys():
-            await channel.request(ClosePeer(peer=peer_id(member), reason="not held"))
-        for member, addresses in hold.items():
-            if told.hold.get(member) != addresses:
-                tasks.start_soon(self._open, channel, member, addresses)
-        told.hold = hold
+        await told.holds.follow(self._hold())
 
     async def _look(self, channel: Channel, told: _Told) -> None:
         status = await channel.ask_whether_alive(AskStatus(), _FROZEN_S)
@@ -351,11 +345,21 @@ class NodeProcess:
             self._connected = {one.peer for one in status.peers}
             self._table_size = status.routing_table_size
         if isinstance(status, Status) and status.addresses != told.addresses:
-            _log.info("libp2p node listens", addresses=" ".join(status.addresses))
-            told.addresses = status.addresses
-            self._on_addresses(status.addresses)
-            if self.mesh is not None:
-                self.mesh.listens(status.addresses)
+            self._listens(status.addresses, told)
+
+    def _listens(self, addresses: list[str], told: _Told) -> None:
+        """Pass on where it listens. A disk that is full must not cost the node its life: it would not mend the disk."""
+        if self.mesh is not None:
+            self.mesh.listens(addresses)
+        try:
+            self._on_addresses(addresses)
+        except (StoreError, OSError) as error:
+            if not told.trouble:
+                _log.error("addresses of the libp2p node not kept", reason=str(error), again_s=_ALIVE_S)
+            told.trouble = str(error) or type(error).__name__
+            return
+        _log.info("libp2p node listens", addresses=" ".join(addresses))
+        told.addresses, told.trouble = addresses, ""
 
     async def _tell_bans(self, channel: Channel, told: _Told) -> None:
         if self._bans is None or self._bans.changes == told.bans:
@@ -365,12 +369,6 @@ class NodeProcess:
             some = bans[start : start + _BANS_AT_ONCE]
             await channel.request(SetBans(bans=[from_ban(one) for one in some]))
         told.bans = changes
-
-    async def _open(self, channel: Channel, member: bytes, addresses: Sequence[str]) -> None:
-        try:
-            await channel.request(OpenPeer(peer=peer_id(member), addresses=list(addresses), wait_ms=10_000))
-        except PeerwatchError as error:  # the node goes on trying
-            _log.info("hub not reached over libp2p yet", reason=str(error))
 
 
 async def _end(process: anyio.abc.Process) -> None:
@@ -382,27 +380,3 @@ async def _end(process: anyio.abc.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
-
-
-def node_start(settings: Settings, folder: Path, key_file: Path, preset: Literal["hub", "agent"]) -> NodeStart:
-    """How the node of these settings starts. Raises ConfigError for what cannot be, and where libp2p is missing."""
-    if find_spec("libp2p") is None:
-        raise ConfigError("p2p is set, but libp2p is not installed: pip install 'peerwatch[p2p]', or remove [p2p]")
-    p2p, log = settings.p2p, settings.log
-    if p2p.preset != "auto" and preset != "hub":
-        raise ConfigError(f"p2p.preset: {p2p.preset} is for hubs and `peerwatch node --bootstrap`; remove it here")
-    start = NodeStart(
-        folder=str(folder),
-        key_file=str(key_file),
-        preset=preset if p2p.preset == "auto" else "hub-large",
-        listen=p2p.listen,
-        external=p2p.external,
-        bootstrap=p2p.bootstrap or preset == "hub",
-        max_connections=p2p.max_connections,
-        allow=p2p.allow,
-        deny=p2p.deny,
-        log_level=log.level,
-        log_json=log.format == "json" or (log.format == "auto" and not sys.stderr.isatty()),
-    )
-    start.config()
-    return start
