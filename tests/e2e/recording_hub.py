@@ -41,18 +41,40 @@ class Recorded:
         return self.sender, self.epoch, self.seq
 
 
-def record(sink: Path) -> None:
+class RecordingSink:
+    """The engine that hubs share in tests: a file, to which each write is one line per envelope.
+
+    What any engine behind `shard` must do is in `test_sink_contract.py`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def append(self, entries: Sequence[EnvelopeEntry]) -> None:
+        """On return they are there for whoever reads, also when this process ends at once."""
+        for one in entries:
+            content = sha256(one.raw).hexdigest()
+            line = Recorded(os.getpid(), one.sender.hex(), one.epoch, one.seq, content, time.time())
+            os.write(self._file, msgspec.json.encode(line) + b"\n")
+
+    def folded(self) -> dict[Number, str]:
+        """What a query would see: the content of each number, once."""
+        return {one.number: one.content for one in read_sink(self._path)}
+
+    def close(self) -> None:
+        """Of this hub; the engine stays."""
+        os.close(self._file)
+
+
+def record(path: Path) -> None:
     """Have the hub's store, which is its own in all else, write to this sink."""
-    file = os.open(sink, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    delay = delay_file(sink, os.getpid())
+    sink = RecordingSink(path)
+    delay = delay_file(path, os.getpid())
 
     class RecordingStore(WatchedStore):
         def append(self, entries: Sequence[EnvelopeEntry | RowsEntry]) -> None:
-            for one in entries:
-                if isinstance(one, EnvelopeEntry):
-                    content = sha256(one.raw).hexdigest()
-                    line = Recorded(os.getpid(), one.sender.hex(), one.epoch, one.seq, content, time.time())
-                    os.write(file, msgspec.json.encode(line) + b"\n")
+            sink.append([one for one in entries if isinstance(one, EnvelopeEntry)])
             if delay.exists():
                 time.sleep(float(delay.read_text()))
             super().append(entries)

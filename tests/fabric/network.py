@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -166,6 +167,19 @@ class Network:
         host.run(f"ip addr add {host.address}/24 dev eth0; ip link set eth0 up")
 
 
-def delaying_proxy(seconds: float) -> list[str]:
-    """The command of the proxy that `Host.delay_to` leads to, for that host."""
-    return [sys.executable, str(_ROOT / "tests/fabric/delay.py"), str(DELAY_PORT), _MARK, str(seconds)]
+def delaying_proxy(seconds: float, folder: Path | None = None) -> list[str]:
+    """The command of the proxy that `Host.delay_to` leads to, for that host. `folder` is where `worsen` writes."""
+    more = [] if folder is None else [str(folder)]
+    return [sys.executable, str(_ROOT / "tests/fabric/delay.py"), str(DELAY_PORT), _MARK, str(seconds), *more]
+
+
+def worsen(folder: Path, to: Host, *, delay_s: float = 0.0, up: float = inf, down: float = inf) -> None:
+    """What the way to this host is like from now on, by the proxies that look in this folder; bytes per second."""
+    draft = folder / f".{to.address}"
+    draft.write_text(f"{delay_s} {up} {down}")
+    draft.rename(folder / to.address)
+
+
+def mend(folder: Path, to: Host) -> None:
+    """It is as it was."""
+    (folder / to.address).unlink()

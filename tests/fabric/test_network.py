@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import eventually
-from tests.fabric.network import Host, Network, delaying_proxy
+from tests.fabric.network import Host, Network, delaying_proxy, mend, worsen
 
 pytestmark = pytest.mark.e2e
 _ECHO = (
@@ -40,8 +40,10 @@ def _running(host: Host, *command: str) -> Iterator[None]:
     with subprocess.Popen(host.command(command), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield
-        process.kill()
+        try:
+            yield
+        finally:  # else leaving the block waits for it for ever
+            process.kill()
 
 
 def _say(host: Host, to: str) -> str:
@@ -119,6 +121,27 @@ def test_a_delayed_host_waits(network: Network, server: Host) -> None:
         assert time.monotonic() - began_s > 0.3
         host.undelay()
     assert _say(host, server.address) == f"{host.address} hello"
+
+
+def test_a_way_gets_narrow_or_one_sided_and_is_well_again(network: Network, server: Host, tmp_path: Path) -> None:
+    """A connection that is open feels it too, and what waited passes once it is well."""
+    host = network.host("narrow")
+    with _running(host, *delaying_proxy(0.0, tmp_path)):
+        host.delay_to(server)
+        assert _say(host, server.address) == f"{host.address} hello"
+        worsen(tmp_path, server, up=20.0)
+        time.sleep(0.5)
+        assert _say(host, server.address) == f"{host.address} he", "which is what came by then"
+        worsen(tmp_path, server, down=0.0)
+        time.sleep(0.5)
+        assert _say(host, server.address) == ""
+        asking = subprocess.Popen(
+            host.command([sys.executable, "-c", _SAY, server.address]), stdout=subprocess.PIPE, text=True
+        )
+        time.sleep(0.5)
+        mend(tmp_path, server)
+        assert asking.communicate(timeout=10)[0].strip() == f"{host.address} hello"
+        host.undelay()
 
 
 def test_a_host_behind_nat_reaches_out_and_is_not_reached(network: Network, server: Host) -> None:
