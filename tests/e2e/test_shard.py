@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 
 from peerwatch.agent.shard import ranked
@@ -99,3 +103,34 @@ def test_a_dead_or_frozen_hub_is_left_and_nothing_is_lost_or_counted_twice(proce
     moved = f"left {killed_s:.1f} s after kill -9, {frozen_s:.1f} s after it froze"
     print(f"{link}: {moved}; {envelopes} envelopes, {repeats} repeats")  # noqa: T201
     assert max(killed_s, frozen_s) < LEFT_S
+
+
+@_NO_LIBP2P
+def test_libp2p_that_hangs_costs_one_send_half_of_its_time(processes: Processes) -> None:
+    """The agent's own node is stuck: what is sent goes over HTTPS, to the same hub, before anybody finds that out."""
+    sink = processes.folder / "sink.jsonl"
+    hubs = Hubs(processes, ("one",), "p2p", sink)
+    agent = hubs.agent("a", PEERWATCH_DELIVERY_MODE="shard", PEERWATCH_P2P_HTTPS_FALLBACK="true")
+    children = psutil.Process(agent.process.pid).children()
+    (node,) = [one for one in children if "peerwatch.node" in one.cmdline()]
+    before = _pushes_over_libp2p(hubs["one"].url)
+    eventually(lambda: _pushes_over_libp2p(hubs["one"].url) > before + 2, "it goes over libp2p", CATCH_UP_S)
+    node.suspend()
+    try:
+        frozen_s = time.time()
+        time.sleep(10.0)  # less than what a node that is silent is given
+        thawed_s = time.time()
+    finally:
+        node.resume()
+    came_s = [frozen_s, *(one.at_s for one in read_sink(sink) if frozen_s < one.at_s < thawed_s), thawed_s]
+    worst_s = max(after_s - before_s for before_s, after_s in pairwise(came_s))
+    print(f"{len(came_s) - 2} batches in 10 s while the node hung, {worst_s:.1f} s apart at most")  # noqa: T201
+    assert worst_s < LEFT_S - 2.0
+    assert "hub left" not in agent.log
+    judge(sink, {_member(processes.folder / "a" / "agent").hex(): processes.folder / "a"})
+
+
+def _pushes_over_libp2p(url: str) -> float:
+    page = httpx.get(f"{url}/metrics/node", trust_env=False, timeout=10).text
+    found = re.search(r'^p2p_messages_total\{direction="inbound",protocol="[^"]*push[^"]*"\} (\S+)', page, re.MULTILINE)
+    return float(found[1]) if found is not None else 0.0
