@@ -78,7 +78,7 @@ def _carry(to: Hub, lengths: list[int] | None = None) -> Callable[[bytes], Await
 
 
 def _exchange(one: Hub, two: Hub, lengths: list[int] | None = None) -> None:
-    anyio.run(one.sync.talk, _carry(two, lengths), two.authority.member)
+    anyio.run(one.sync.talk, _carry(two, lengths), two.authority.member, anyio.CapacityLimiter(1))
 
 
 def test_a_ban_survives_a_restart_and_expires(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_an_answer_of_somebody_else_is_not_believed(tmp_path: Path) -> None:
 
     for carry in (lie, junk):
         with pytest.raises((SignatureError, DecodeError)):
-            anyio.run(one.sync.talk, carry, two.authority.member)
+            anyio.run(one.sync.talk, carry, two.authority.member, anyio.CapacityLimiter(1))
 
 
 def test_changes_are_told_once(tmp_path: Path) -> None:
