@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -11,6 +14,7 @@ import pytest
 pytest.importorskip("libp2p", reason="the extra p2p is not installed: make p2p")
 from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
 from multiaddr import Multiaddr
+from structlog.testing import capture_logs
 
 from peerwatch.errors import LinkError
 from peerwatch.node.connection import ConnectionRefused
@@ -35,7 +39,9 @@ async def _answered(stream: Any) -> bool:
         return False
 
 
-async def _told_to(relay: Node, hidden: Node, caller: Node, *addresses: str) -> None:
+async def _told_to(
+    relay: Node, hidden: Node, caller: Node, *addresses: str, meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """Have `hidden` connect to addresses that `caller` says are its own, as the side that begins does."""
     await reserve(hidden, relay)
     await caller.host.dial(hidden.member, [through(relay, hidden)])
@@ -43,6 +49,7 @@ async def _told_to(relay: Node, hidden: Node, caller: Node, *addresses: str) -> 
     observed = [Multiaddr(one).to_bytes() for one in addresses]
     await _say(stream, HolePunch(type=HolePunch.CONNECT, ObsAddrs=observed))
     assert await _answered(stream)
+    meanwhile()
     await _say(stream, HolePunch(type=HolePunch.SYNC))
 
 
@@ -148,6 +155,58 @@ def test_junk_ends_its_stream_only(junk: bytes) -> None:
             stream = await caller.host.open_stream(hidden.member, DCUTR)
             await stream.write(junk)
             assert not await _answered(stream)
+            assert await caller.host.ping(hidden.member) > 0
+
+    run(story)
+
+
+@contextmanager
+def _full_table() -> Iterator[None]:
+    """No descriptor more for this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _failed(logs: Any) -> list[str]:
+    return [one["reason"] for one in logs if one["event"] == "no direct connection"]
+
+
+def test_a_full_table_of_descriptors_ends_the_try_that_begins_and_no_more() -> None:
+    """The port that it needs for it cannot be had; the connection and the node stay."""
+
+    async def story() -> None:
+        relay, hidden, caller = relay_node(), node(listen=False, punches=True), node(listen=False)
+        async with started(relay, hidden, caller):
+            await reserve(hidden, relay)
+            await caller.host.dial(hidden.member, [through(relay, hidden)])
+            with capture_logs() as logs, _full_table():
+                await until(lambda: bool(_failed(logs)))
+            assert "Too many open files" in _failed(logs)[0]
+            assert await caller.host.ping(hidden.member) > 0
+
+    run(story)
+
+
+def test_a_full_table_of_descriptors_ends_the_try_of_who_was_asked_and_no_more() -> None:
+    """It is full when the other side gives the word: no socket to connect by, at none of the tries."""
+
+    async def story() -> None:
+        relay, hidden, caller = relay_node(), node(listen=False, punches=True), node(listen=False)
+        full = _full_table()
+        async with started(relay, hidden, caller):
+            with capture_logs() as logs:
+                try:
+                    await _told_to(relay, hidden, caller, "/ip4/127.0.0.1/tcp/9", meanwhile=full.__enter__)
+                    await until(lambda: any("127.0.0.1/tcp/9" in one for one in _failed(logs)))
+                finally:
+                    full.__exit__(None, None, None)
+            assert any("Too many open files" in one for one in _failed(logs) if "tcp/9" in one)
             assert await caller.host.ping(hidden.member) > 0
 
     run(story)
