@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +24,11 @@ from peerwatch.fleet.roster import (
     signer_of,
     valid_name,
 )
+from peerwatch.fleet.settlement import namesakes, orphans, overuses
 from peerwatch.fleet.trust import HUB_CERTIFICATE_LIFE_MS
 from peerwatch.model import Clock
 from peerwatch.wire.identity import PrivateKey, peer_id
 
-_MAX_STEM = 119  # of a name, where a dash and 8 digits follow
 MAX_USES = 1_000  # of one invite: a rack, an autoscaling group; a token that lets in more is a key under the mat
 _GIVEN_ROLES = ((AGENT,), (HUB,), (HUB, AGENT), (RELAY,))
 _OWN_IN_INVITE = 4  # of a hub's multiaddrs: two networks, IPv4 and IPv6; the roster has the others
@@ -158,7 +158,7 @@ class Authority:
         if not entry.revoked:
             entry = replace(entry, version=self.membership.roster.version + 1, revoked=True)
             self._sign(entry)
-            self._take_over_from_revoked()
+            self._sign_again(orphans(self.membership.roster))
             self._save()
         return entry
 
@@ -178,15 +178,16 @@ class Authority:
     def settle(self) -> None:
         """Put in order what hubs that did not know of each other have decided, after theirs was merged; on disk then.
 
-        Every hub decides alike, so that they agree in the end without asking who was first.
+        See `settlement`.
         """
-        self.membership.roster.forget_invites(self._clock.now_ms())
+        roster, now_ms = self.membership.roster, self._clock.now_ms()
+        roster.forget_invites(now_ms)
         if self.is_revoked:  # nobody would believe it
             self._save()
             return
-        self._take_over_from_revoked()
-        self._settle_invites()
-        self._settle_names()
+        self._sign_again(orphans(roster))
+        self._sign_again(overuses(roster))
+        self._sign_again(namesakes(roster, now_ms))
         self._save()
 
     def absorb(self, raw: bytes) -> None:
@@ -224,16 +225,9 @@ class Authority:
         hubs = [entry for entry in roster if entry.is_hub and entry.member != self.member and entry.addresses]
         return [entry for entry in hubs if roster.may_act(entry, now_ms)]
 
-    def _take_over_from_revoked(self) -> None:
-        """Sign again what hubs have signed that are revoked by now, so that every hub can believe it.
-
-        Their invites are revoked: nobody should come in by what a hub gave out that is not trusted any more.
-        """
-        roster = self.membership.roster
-        for entry in list(roster):
-            if not roster.is_revoked_key(entry.member) and roster.is_revoked_key(signer_of(roster.raw(entry.member))):
-                revoked = entry.revoked or entry.is_invite
-                self._sign(replace(entry, version=roster.version + 1, revoked=revoked))
+    def _sign_again(self, entries: Iterable[RosterEntry]) -> None:
+        for entry in entries:
+            self._sign(replace(entry, version=self.membership.roster.version + 1))
 
     def _free_name(self, name: str) -> str:
         """An open invite holds its name for the one machine that it lets in."""
@@ -374,31 +368,6 @@ class Authority:
         root = self.root.key()
         if root is not None:
             self.root.certify(hub, root, self._clock.now_ms())
-
-    def _settle_names(self) -> None:
-        """Two hubs may have given one name to two machines: the later one gets some of its key added."""
-        roster, now_ms = self.membership.roster, self._clock.now_ms()
-        acting = sorted(
-            (entry for entry in roster if not entry.is_invite and roster.may_act(entry, now_ms)),
-            key=lambda entry: (entry.version, entry.member),
-        )
-        taken: set[str] = set()
-        for entry in acting:
-            if entry.name in taken:
-                name = f"{entry.name[:_MAX_STEM]}-{entry.member.hex()[:8]}"
-                self._sign(replace(entry, name=name, version=roster.version + 1))
-            taken.add(entry.name)
-
-    def _settle_invites(self) -> None:
-        """Revoke who came by an invite that was used too often: on two hubs at once, which heard of it later.
-
-        Every hub picks the same ones: the first by version and member stay.
-        """
-        roster = self.membership.roster
-        for invite in [entry for entry in roster if entry.is_invite]:
-            for entry in roster.came_by(invite.member)[invite.uses :]:
-                if not entry.revoked:
-                    self._sign(replace(entry, version=roster.version + 1, revoked=True))
 
 
 def _label(invite: bytes) -> str:
