@@ -38,6 +38,7 @@ class RosterSync:
         self._interval_s = interval_s
         self._others: dict[bytes, OtherHub] = {}
         self._wake = anyio.Event()
+        self._trouble = ""
         expiry = Gauge(
             "peerwatch_hub_certificate_expiry_timestamp_seconds",
             "When the root's certificate of this hub ends; without a new one nobody believes its acks then.",
@@ -75,8 +76,13 @@ class RosterSync:
             return
         try:
             self._authority.renew_certificates()
+            self._authority.keep()
         except (ConfigError, StoreError) as error:
-            _log.error("hub certificates not renewed", reason=str(error))
+            if not self._trouble:  # else a full disk would fill its log, too
+                _log.error("fleet not kept, or its certificates not renewed", reason=str(error))
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
 
     def _follow(self, tasks: anyio.abc.TaskGroup, bounds: SyncBounds) -> None:
         """A task for each other hub of the roster, and for no other; none once this hub was revoked."""

@@ -36,7 +36,10 @@ _MAX_OPEN_INVITES = 1_000  # an invite lives a day; a thousand open ones are a s
 
 
 class Authority:
-    """Signs roster entries with the hub's key. One owner: the hub's event loop; every change is on disk on return."""
+    """Signs roster entries with the hub's key. One owner: the hub's event loop; every change is on disk on return.
+
+    A change that cannot be written raises StoreError and counts all the same; asked for again, it is written.
+    """
 
     def __init__(self, membership: Membership, keys: MemberKeys, clock: Clock, folder: Path) -> None:
         self.membership = membership
@@ -45,6 +48,7 @@ class Authority:
         self.on_change: Callable[[], None] = lambda: None
         """Called whenever the membership has changed, in the thread of the change. Set by the hub."""
         self._clock = clock
+        self._is_kept = True
 
     @property
     def fleet(self) -> bytes:
@@ -160,6 +164,7 @@ class Authority:
             self._sign(entry)
             self._sign_again(orphans(self.membership.roster))
             self._save()
+        self.keep()
         return entry
 
     def _member_called(self, who: str) -> RosterEntry:
@@ -212,6 +217,7 @@ class Authority:
         )
         if said != known:
             self._publish(replace(said, version=self.membership.roster.version + 1))
+        self.keep()
 
     @property
     def multiaddrs(self) -> tuple[str, ...]:
@@ -246,8 +252,18 @@ class Authority:
         self._save()
 
     def _save(self) -> None:
-        self.membership.save()
-        self.on_change()
+        """What cannot be written counts all the same, as a revocation must; `keep` writes it once that is possible."""
+        self._is_kept = False
+        try:
+            self.keep()
+        finally:
+            self.on_change()
+
+    def keep(self) -> None:
+        """Write what could not be written when it was decided, on a disk that was full. Raises StoreError."""
+        if not self._is_kept:
+            self.membership.save()
+            self._is_kept = True
 
     def _sign(self, entry: RosterEntry) -> None:
         raw = sign_entry(self.keys.signing, self.member, self.fleet, entry)
@@ -327,6 +343,7 @@ class Authority:
             raise SignatureError("this invite is unknown here; ask for a new one: peerwatch invite")
         known = self._enrolled_before(enrolment, invite)
         if known is not None:
+            self.keep()
             return known
         if invite.revoked or not self.uses_left(invite):
             gone = "was withdrawn" if self.uses_left(invite) else "has been used"
