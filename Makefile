@@ -73,7 +73,7 @@ $(VENV)/.dev: $(VENV)/.run
 	touch $@
 
 # pip holds every package to what libp2p's metadata says unless libp2p itself comes without its dependencies.
-LIBP2P = $(shell sed -n 's/^p2p = \["\(.*\)"\]$$/\1/p' pyproject.toml)
+LIBP2P = $(shell sed -n 's/^p2p = \["\(libp2p==[^"]*\)".*/\1/p' pyproject.toml)
 $(VENV)/.p2p: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[p2p-wheels]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(LIBP2P)'

@@ -88,7 +88,8 @@ class P2pConfig:
     """The libp2p node, in a process of its own; needs the extra p2p. Runs once `listen` or
     `bootstrap_peers` is set, and on an agent that joined by `peerwatch invite --link p2p`."""
 
-    listen: tuple[str, ...] = ()  # as /ip4/0.0.0.0/tcp/4001: members deliver to a hub there, and measure an agent
+    listen: tuple[str, ...] = ()
+    """as /ip4/0.0.0.0/tcp/4001: members deliver to a hub there, and measure an agent; /ws behind it is experimental"""
     external: tuple[str, ...] = ()  # what others are told to dial first, before what it listens on
     bootstrap_peers: tuple[str, ...] = ()  # hubs and relays, dialled first: /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
     bootstrap: bool = False  # of `peerwatch node`: be a relay and first address for the others, as hubs are

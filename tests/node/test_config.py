@@ -87,8 +87,6 @@ def test_what_works_is_taken() -> None:
     ("address", "name"),
     [
         ("/ip4/0.0.0.0/udp/4001/quic-v1", "QUIC"),
-        ("/ip4/0.0.0.0/tcp/4001/ws", "WebSocket"),
-        ("/ip6/::/tcp/4001/wss", "WebSocket"),
         ("/ip4/0.0.0.0/udp/4001/quic-v1/webtransport", "QUIC"),
     ],
 )
@@ -98,3 +96,13 @@ def test_a_transport_on_which_the_gate_does_not_hold_is_refused_by_name(address:
         NodeConfig(listen=(address,))
     with pytest.raises(ConfigError, match="must be of the form /ip4"):
         NodeConfig(listen=("/dns4/here/tcp/4001",))
+
+
+def test_websocket_is_taken_and_with_tls_refused_with_what_to_do() -> None:
+    """The node ends no TLS: a proxy in front does."""
+    assert NodeConfig(listen=("/ip6/::/tcp/4001/ws",)).listen == ("/ip6/::/tcp/4001/ws",)
+    for address in ("/ip6/::/tcp/4001/wss", "/ip4/0.0.0.0/tcp/4001/tls/ws"):
+        with pytest.raises(ConfigError, match=f"node.listen: '{address}': the node does not speak TLS.*proxy.*TCP"):
+            NodeConfig(listen=(address,))
+    with pytest.raises(ConfigError, match="must be of the form /ip4"):
+        NodeConfig(listen=("/ip4/0.0.0.0/tcp/4001/ws/ws",))

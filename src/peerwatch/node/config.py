@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
 
 from peerwatch.errors import ConfigError, DecodeError
 from peerwatch.node.address import parse_address, parse_subject
+from peerwatch.node.listening import check_listen
 
 _MIB = 1 << 20
 _SPARE_DESCRIPTORS = 64  # listeners, logs, the socket to the main process, the key file, DNS
@@ -360,22 +360,6 @@ class NodeConfig:
 def _positive(path: str, value: float) -> None:
     if not (value > 0 and isfinite(value)):
         raise ConfigError(f"{path} is {value}, must be above 0 and finite")
-
-
-_LISTEN = re.compile(r"/ip[46]/[^/]+/tcp/[0-9]+")
-_OTHERS = {"quic": "QUIC", "quic-v1": "QUIC", "ws": "WebSocket", "wss": "WebSocket", "webtransport": "WebTransport"}
-
-
-def check_listen(path: str, text: str) -> None:
-    """Raise ConfigError unless a node may listen there: over TCP, where limits and gate hold from the first byte."""
-    other = next((name for part, name in _OTHERS.items() if part in text.split("/")), "")
-    if other:
-        raise ConfigError(
-            f"{path}: {text!r}: {other} is not offered, for there the gate and its limits would not hold "
-            "(docs/libp2p.md, Transports); listen on TCP: /ip4/0.0.0.0/tcp/4001"
-        )
-    if not _LISTEN.fullmatch(text):
-        raise ConfigError(f"{path}: {text!r} must be of the form /ip4/0.0.0.0/tcp/4001 or /ip6/::/tcp/4001")
 
 
 def _check_address(path: str, text: str, *, needs_peer: bool) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import anyio
 from libp2p.exceptions import BaseLibp2pError, ParseError
-from libp2p.io.exceptions import ConnectionClosedError, IOException, MessageTooLarge
+from libp2p.io import msgio
+from libp2p.io.exceptions import ConnectionClosedError, IncompleteReadError, IOException, MessageTooLarge
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.connection.raw_connection import RawConnection
@@ -24,7 +25,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.transport.exceptions import OpenConnectionError
-from libp2p.transport.tcp.tcp import TCP
+from libp2p.transport.tcp.tcp import TCP, TCPListener
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
@@ -59,6 +60,19 @@ def apply() -> None:
     # It logs by the root logger's functions, which install a handler that prints everything.
     swarm_connection.logging = logging.getLogger("libp2p.network.swarm_connection")
     yamux.MAX_WINDOW_SIZE = WINDOW_BYTES
+    # Theirs gives up after 101 pieces: 64 KB in small packets, or in the messages of a transport, ended the connection.
+    msgio.read_exactly = yamux.read_exactly = _read_exactly
+
+
+async def _read_exactly(reader: Any, n: int) -> bytes:
+    """In as many pieces as it takes; the handshake's deadline and the health checks bound the time."""
+    data = bytearray()
+    while len(data) < n:
+        piece = await reader.read(n - len(data))
+        if not piece:
+            raise IncompleteReadError(f"closed after {len(data)} of {n} bytes", n, len(data))
+        data += piece
+    return bytes(data)
 
 
 async def _read_name(self: Any) -> str:
@@ -93,9 +107,15 @@ class Wire(RawConnection):  # type: ignore[misc]
         self.seat: Any = None
         self.punched = False
 
+    async def open(self) -> None:
+        """What must be agreed before Noise; called within the handshake's limits. Over TCP that is nothing."""
+
     async def read(self, n: int | None = None) -> bytes:
-        """The end is an error: theirs asks a hundred times more whether something comes after it (5 ms each close)."""
-        data: bytes = await super().read(n)
+        """The end is an error: theirs asks a hundred times more whether something comes after it (5 ms each close).
+
+        And an error keeps its words, which theirs drops.
+        """
+        data: bytes = await self.stream.read(n)
         if not data and n != 0:
             raise ConnectionClosedError("the other side has closed the connection")
         return data
@@ -120,6 +140,10 @@ class ScreenedTcp(TCP):  # type: ignore[misc]
     def can_dial(self, maddr: Any) -> bool:
         """Not through a relay: theirs would dial the relay and take it for the peer behind."""
         return super().can_dial(maddr) and all(one.name != "p2p-circuit" for one in maddr.protocols())
+
+    def create_listener(self, handler_function: Any) -> Any:
+        """Hands over wires, which know whom they come from."""
+        return TCPListener(lambda stream: handler_function(Wire(stream, False, address_of(stream))))
 
     async def prepare(self, maddr: Any) -> None:
         """Nothing is needed before the handshake."""
@@ -151,12 +175,11 @@ class ScreenedTcp(TCP):  # type: ignore[misc]
 
 async def _resolved(maddr: Any, family: int) -> list[Any]:
     name, port = maddr.value_for_protocol(maddr.protocols()[0].name), int(maddr.value_for_protocol("tcp"))
+    tail = str(maddr).partition(f"/tcp/{port}")[2]
     try:
         found = await anyio.getaddrinfo(name, port, family=family, type=socket.SOCK_STREAM)
     except OSError as error:
         raise OpenConnectionError(f"{maddr}: {error}") from error
-    peer = maddr.value_for_protocol("p2p") if "p2p" in [one.name for one in maddr.protocols()] else ""
-    tail = f"/p2p/{peer}" if peer else ""
     return [
         Multiaddr(f"/ip{6 if ':' in str(sock[0]) else 4}/{sock[0]}/tcp/{port}{tail}")
         for _, _, _, _, sock in found[:_MOST_RESOLVED]
@@ -206,7 +229,15 @@ class Upgrader(TransportUpgrader):  # type: ignore[misc]
 
 
 class AbuseError(IOException):  # type: ignore[misc]
-    """The other side breaks the muxer's rules. An IOException, because that ends the library's reading."""
+    """The other side breaks the muxer's or its transport's rules. An IOException: that ends the library's reading."""
+
+
+def _is_abuse(error: BaseException) -> bool:
+    """Whether it is one, or came of one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, AbuseError):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def judge_frame(header: bytes, peer_is_initiator: bool, streams: dict[int, Any], most_streams: int) -> str:
@@ -247,7 +278,12 @@ class _FrameGuard:
 
     async def read(self, n: int | None = None) -> Any:
         """What the muxer asks for: 12 bytes of header, or a body in as many pieces as it takes."""
-        data = await self._secured.read(n)
+        try:
+            data = await self._secured.read(n)
+        except Exception as error:
+            if _is_abuse(error):  # below Noise: of the transport's own rules
+                self._muxer.ended = "abuse"
+            raise
         if self._body_bytes:
             self._body_bytes -= len(data)
         elif len(data) == yamux.HEADER_SIZE:

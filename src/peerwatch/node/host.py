@@ -6,7 +6,6 @@ Peers are member ids (Ed25519 public keys, 32 bytes), addresses are multiaddrs i
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,7 +18,6 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_noise_key
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.config import ConnectionConfig
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
@@ -30,17 +28,20 @@ from peerwatch.errors import ConfigError, DecodeError, LinkError
 from peerwatch.node import hardening
 from peerwatch.node.checks import Checks
 from peerwatch.node.circuit import HOP, STOP, Circuits, Reservation
-from peerwatch.node.config import NodeLimits, check_listen
+from peerwatch.node.config import NodeLimits
 from peerwatch.node.connection import Connection, Gate, Listener, Stream, read_exactly
 from peerwatch.node.gater import Direction
 from peerwatch.node.interfaces import spread
 from peerwatch.node.keeper import Keeper, Usage
+from peerwatch.node.listening import check_free, check_listen
 from peerwatch.node.mesh import Hear, Mesh, Queried
 from peerwatch.node.mesh_host import MeshHost
 from peerwatch.node.punch import DCUTR, Puncher
 from peerwatch.node.relay import Relay
+from peerwatch.node.stream import HostStream
 from peerwatch.node.swarm import GuardedHost, GuardedSwarm, library_id
 from peerwatch.node.swarm_conn import GuardedConn, GuardedStream
+from peerwatch.node.websocket import ScreenedWebSocket, is_websocket
 from peerwatch.telemetry import get_logger
 from peerwatch.wire.identity import PrivateKey, peer_id
 
@@ -88,7 +89,7 @@ class Host:
         self._keeper = Keeper(self.member, self.limits, gate, listener)
         self._circuits = Circuits(self._keeper)
         tcp = hardening.ScreenedTcp(self._keeper)
-        self._swarm = _new_swarm(key, self._keeper, [tcp, self._circuits])
+        self._swarm = _new_swarm(key, self._keeper, [tcp, ScreenedWebSocket(self._keeper), self._circuits])
         self._host = GuardedHost(self._swarm, announce_addrs=self._external or None, negotiate_timeout=10)
         self._host.remove_stream_handler(_PUSH)  # whoever pushes would fill the peer store as he likes
         self._stack = AsyncExitStack()
@@ -107,8 +108,7 @@ class Host:
     # ---- life
 
     async def __aenter__(self) -> Self:
-        for address in self._listen:
-            _check_free(address)
+        check_free(map(str, self._listen))
         failure = None
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(background_trio_service(self._swarm))
@@ -140,6 +140,9 @@ class Host:
         missing = [str(one) for one in self._listen if str(one) not in self._swarm.listeners]
         if missing:  # the library is content with any one of them
             raise ConfigError(f"cannot listen on {', '.join(missing)}")
+        for address in self._listen:
+            if is_websocket(address):
+                _log.warning("listens by WebSocket, which is experimental", address=str(address))
 
     async def _close(self) -> None:
         """Listeners first, then every connection at once; the library takes 0.2 s for each, one after the other."""
@@ -166,7 +169,9 @@ class Host:
         return tuple(f"{one}/p2p/{self.peer_id}" for one in bare)
 
     def _listening(self) -> list[Any]:
-        return [address for listener in self._swarm.listeners.values() for address in listener.get_addrs()]
+        """In the order in which they were asked for: the library opens them all at once."""
+        opened = self._swarm.listeners
+        return [found for asked in self._listen if str(asked) in opened for found in opened[str(asked)].get_addrs()]
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -247,7 +252,7 @@ class Host:
         """Serve a protocol from now on."""
 
         async def serve(stream: GuardedStream) -> None:
-            ours = _Stream(stream, protocol)
+            ours = HostStream(stream, protocol)
             await handler(ours)
             await ours.close()
 
@@ -258,7 +263,7 @@ class Host:
         conn = self._swarm.connection_to(member)
         if conn is None:
             raise LinkError(f"{peer_id(member)} is not connected")
-        return _Stream(await self._negotiated(conn, protocol), protocol)
+        return HostStream(await self._negotiated(conn, protocol), protocol)
 
     async def _negotiated(self, conn: GuardedConn, protocol: str) -> GuardedStream:
         stream = None
@@ -308,44 +313,6 @@ class Host:
                 await stream.reset()
 
 
-class _Stream:
-    """`connection.Stream` over libp2p's."""
-
-    def __init__(self, stream: GuardedStream, protocol: str) -> None:
-        self._stream = stream
-        self.protocol = protocol
-        self.member: bytes = stream.swarm_conn.seat.member
-        self.direction: Direction = stream.way
-
-    async def read(self, most_bytes: int) -> bytes:
-        """See `connection.Stream`."""
-        try:
-            data: bytes = await self._stream.read(most_bytes)
-        except StreamEOF:
-            return b""
-        except (BaseLibp2pError, ValueError) as error:
-            raise LinkError(f"stream {self.protocol} of {peer_id(self.member)} broke: {error!r}") from error
-        return data
-
-    async def write(self, data: bytes) -> None:
-        """See `connection.Stream`."""
-        try:
-            await self._stream.write(data)
-        except (BaseLibp2pError, ValueError) as error:
-            raise LinkError(f"stream {self.protocol} of {peer_id(self.member)} broke: {error!r}") from error
-
-    async def close(self) -> None:
-        """See `connection.Stream`."""
-        try:
-            await self._stream.close()
-        except BaseLibp2pError as error:
-            raise LinkError(f"stream {self.protocol} of {peer_id(self.member)} broke: {error!r}") from error
-
-    async def reset(self) -> None:
-        """See `connection.Stream`."""
-        await self._stream.reset()
-
-
 def _new_swarm(key: PrivateKey, keeper: Keeper, transports: list[Any]) -> GuardedSwarm:
     pair = create_new_key_pair(key.seed)
     own_id = ID.from_pubkey(pair.public_key)
@@ -375,19 +342,6 @@ def _parsed(text: str) -> Any:
 def _listen_address(text: str) -> Any:
     check_listen("listen address", text)
     return _parsed(text)
-
-
-def _check_free(address: Any) -> None:
-    """The library's listeners share a port with whoever else does so; a plain one finds that it is taken."""
-    family = socket.AF_INET if address.protocols()[0].name == "ip4" else socket.AF_INET6
-    host, port = (address.value_for_protocol(one.name) for one in address.protocols())
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-            probe.listen(1)
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {address}: {error.strerror}") from error
 
 
 async def _echo(stream: Stream) -> None:

@@ -23,7 +23,7 @@ from multiaddr import Multiaddr
 from peerwatch.errors import DecodeError, LinkError, QuotaError
 from peerwatch.node.connection import DeniedError
 from peerwatch.node.gater import Direction
-from peerwatch.node.hardening import GuardedYamux, Wire, address_of, is_junk
+from peerwatch.node.hardening import GuardedYamux, Wire, is_junk
 from peerwatch.node.keeper import Keeper
 from peerwatch.node.swarm_conn import GuardedConn
 from peerwatch.telemetry import get_logger
@@ -48,12 +48,12 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         self.auto_connector.maybe_connect = _nothing  # theirs dials every peer it merely knows
         self.auto_connector.record_disconnect = lambda _: None  # a note for its own dials, kept for ever
 
-    async def _handle_inbound_connection(self, read_write_closer: Any, maddr: Any) -> None:
+    async def _handle_inbound_connection(self, read_write_closer: Wire, maddr: Any) -> None:
         """Until the connection is closed: the listener closes the socket when this returns.
 
         Theirs holds a slot of 250 for each connection there ever was, and a task, until the swarm stops.
         """
-        await self.serve(Wire(read_write_closer, False, address_of(read_write_closer)))
+        await self.serve(read_write_closer)
 
     async def serve(self, wire: Wire) -> None:
         """Let in whoever is at the other end of it, or report why not; return when the connection has ended."""
@@ -63,6 +63,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
             self.keeper.refused(wire.address, Direction.IN, error)
             return
         await conn.event_closed.wait()
+        await wire.close()  # which may be under way, with a last word: the listener will not wait for it
 
     async def upgrade(self, wire: Wire, member: bytes) -> None:
         """Make a connection of a wire at whose other end this member should be. Raises LinkError, DeniedError."""
@@ -81,9 +82,10 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
             async with self.keeper.handshake(Direction.IN):
                 return await self._upgraded(wire, None, "inbound")
 
-    async def _upgraded(self, wire: Any, peer_id: Any, direction: str) -> GuardedConn:
-        """Noise, then Yamux, then a seat; a failure anywhere leaves nothing behind."""
+    async def _upgraded(self, wire: Wire, peer_id: Any, direction: str) -> GuardedConn:
+        """What the transport needs, Noise, Yamux, then a seat; a failure anywhere leaves nothing behind."""
         try:
+            await wire.open()
             secured = await self.upgrader.upgrade_security(wire, peer_id is not None, peer_id)
             muxed = await self.upgrader.upgrade_connection(secured, secured.get_remote_peer())
             return await self.add_conn(muxed, direction)
@@ -165,7 +167,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
             address = address.encapsulate(Multiaddr(f"/p2p/{peer_id}"))  # the gate judges whom, as well as where
         transport = self.transport_manager.transport_for_dialing(address)
         if transport is None:
-            raise LinkError("no transport for this address")
+            raise LinkError("no transport for this address: TCP and WebSocket (/ws) are dialled, not /wss or QUIC")
         await transport.prepare(address)  # before our turn: of two relays, each behind the other, none would ever go on
         async with self._turn(peer_id):
             return self.open_connection(peer_id) or await self._connected(peer_id, transport, address)

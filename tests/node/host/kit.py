@@ -30,6 +30,7 @@ from peerwatch.wire.identity import PrivateKey, peer_id
 
 QUICK = NodeLimits(handshake_timeout_s=5.0, dial_timeout_s=5.0)
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
+BY_WEBSOCKET = f"{ANYWHERE}/ws"
 YAMUX = "/yamux/1.0.0"
 DATA, WINDOW, PING, GO_AWAY = 0, 1, 2, 3
 SYN, ACK, FIN, RST = 1, 2, 4, 8
@@ -139,10 +140,17 @@ def vars_of(value: Any) -> tuple[int, ...]:
     return tuple(getattr(value, name) for name in value.__slots__)
 
 
-def node(limits: NodeLimits = QUICK, *, listen: bool = True, key: PrivateKey | None = None, **more: Any) -> Node:
+def node(
+    limits: NodeLimits = QUICK,
+    *,
+    listen: bool = True,
+    at: str = ANYWHERE,
+    key: PrivateKey | None = None,
+    **more: Any,
+) -> Node:
     """One that is not started: `async with one.host`."""
     gate, ear, key = OpenGate(), Ear(), key or PrivateKey.generate()
-    host = Host(key, gate, ear, limits=limits, listen=[ANYWHERE] if listen else [], **more)
+    host = Host(key, gate, ear, limits=limits, listen=[at] if listen else [], **more)
     return Node(host, gate, ear, key)
 
 

@@ -239,7 +239,9 @@ def test_a_port_that_is_taken_is_noticed() -> None:
     run(story)
 
 
-@pytest.mark.parametrize("text", ["nonsense", "/ip4/127.0.0.1/udp/1", "/ip4/1.2.3.4/tcp/1/ws", "/dns4/localhost/tcp/1"])
+@pytest.mark.parametrize(
+    "text", ["nonsense", "/ip4/127.0.0.1/udp/1", "/ip4/1.2.3.4/tcp/1/wss", "/dns4/localhost/tcp/1"]
+)
 def test_what_cannot_be_listened_on_is_a_setting_that_is_wrong(text: str) -> None:
     """Named, before anything is opened."""
     with pytest.raises(ConfigError, match="address"):

@@ -16,9 +16,10 @@ from peerwatch.node.metrics import NodeMetrics
 from peerwatch.node.prober import Prober
 from peerwatch.telemetry import CollectorRegistry
 from tests.node.host.foreign import PARAMETERS, ForeignPeer, Kind, built, foreign
-from tests.node.host.kit import Node, node, run, until
+from tests.node.host.kit import ANYWHERE, BY_WEBSOCKET, Node, node, run, until
 
 _ECHO = "/peerwatch/test/echo/1"
+_TRANSPORTS = pytest.mark.parametrize("at", [ANYWHERE, BY_WEBSOCKET], ids=["tcp", "websocket"])
 
 pytestmark = [pytest.mark.p2p, pytest.mark.servers, pytest.mark.parametrize("kind", PARAMETERS)]
 
@@ -50,11 +51,12 @@ async def _swap(hub: Node, peer: ForeignPeer) -> None:
     assert await peer.do("connections") == {"count": 1}
 
 
-def test_one_that_dials_is_served(kind: Kind) -> None:
+@_TRANSPORTS
+def test_one_that_dials_is_served(kind: Kind, at: str) -> None:
     """As an admitted member: pings, streams and identify, both ways."""
 
     async def story() -> None:
-        hub = node()
+        hub = node(at=at)
         hub.host.handle(_ECHO, _echo)
         async with hub.host, foreign(kind) as peer:
             assert "rtt_ms" in await peer.do("ping", hub.host.addresses[0])
@@ -68,13 +70,14 @@ def test_one_that_dials_is_served(kind: Kind) -> None:
     run(story, 60)
 
 
-def test_one_that_is_dialled_is_a_member_too(kind: Kind) -> None:
+@_TRANSPORTS
+def test_one_that_is_dialled_is_a_member_too(kind: Kind, at: str) -> None:
     """The same from our side."""
 
     async def story() -> None:
         hub = node()
         hub.host.handle(_ECHO, _echo)
-        async with hub.host, foreign(kind) as peer:
+        async with hub.host, foreign(kind, "--listen", at) as peer:
             await hub.host.dial(peer.member, [peer.address])
             await _swap(hub, peer)
 

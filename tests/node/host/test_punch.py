@@ -116,7 +116,12 @@ def test_of_what_a_member_tells_two_addresses_are_tried() -> None:
             assert not _knocked(hidden, 9)
         relay, hidden, caller = relay_node(), node(listen=False, punches=True), node(listen=False)
         async with started(relay, hidden, caller):
-            await _told_to(relay, hidden, caller, "/ip4/127.0.0.1/udp/7", "/ip6/::1/tcp/7")
+            await _told_to(relay, hidden, caller, "/ip4/127.0.0.1/tcp/7/ws", "/ip6/::1/tcp/7")
+            await anyio.sleep(0.5)
+            assert not _knocked(hidden, 7)
+        relay, hidden, caller = relay_node(), node(listen=False, punches=True), node(listen=False)
+        async with started(relay, hidden, caller):
+            await _told_to(relay, hidden, caller, "/ip4/127.0.0.1/udp/7")
             await anyio.sleep(0.5)
             assert not _knocked(hidden, 7)
 

@@ -28,6 +28,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 )
 
 const (
@@ -65,7 +66,7 @@ func main() {
 	}
 }
 
-// start makes a host of TCP, Noise and Yamux that can be reached through relays, and be more if the arguments say so.
+// start makes a host of TCP and WebSocket, Noise and Yamux that can be reached through relays, and be more if the arguments say so.
 func start() (host.Host, error) {
 	seed := flag.String("seed", "", "of its key, in hex")
 	listen := flag.String("listen", "/ip4/127.0.0.1/tcp/0", "where it listens")
@@ -75,6 +76,7 @@ func start() (host.Host, error) {
 	options := []libp2p.Option{
 		libp2p.ListenAddrStrings(*listen),
 		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(websocket.New),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.EnableRelay(),

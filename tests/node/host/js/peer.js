@@ -1,5 +1,5 @@
 // A js-libp2p peer for the interoperability tests: says who and where it is, then does what each line of its input says.
-// `--seed` is that of its key, in hex; with `--relay` it is a relay for everybody.
+// `--seed` is that of its key, in hex; with `--relay` it is a relay for everybody; `--listen` is where it listens.
 import './older-node.js'
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
@@ -8,6 +8,7 @@ import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { identify } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
+import { webSockets } from '@libp2p/websockets'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { randomBytes } from 'node:crypto'
@@ -16,11 +17,17 @@ import { parseArgs } from 'node:util'
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\n')
 
-const { seed, relay } = parseArgs({ options: { seed: { type: 'string' }, relay: { type: 'boolean' } } }).values
+const { seed, relay, listen } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    relay: { type: 'boolean' },
+    listen: { type: 'string', default: '/ip4/127.0.0.1/tcp/0' }
+  }
+}).values
 const node = await createLibp2p({
   ...(seed && { privateKey: await generateKeyPairFromSeed('Ed25519', Buffer.from(seed, 'hex')) }),
-  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
-  transports: [tcp(), circuitRelayTransport()],
+  addresses: { listen: [listen] },
+  transports: [tcp(), webSockets(), circuitRelayTransport()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
   services: { identify: identify(), ping: ping(), ...(relay && { relay: circuitRelayServer() }) }
