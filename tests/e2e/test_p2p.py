@@ -32,14 +32,14 @@ STALL_S = 60.0  # two processes start anew, dial and handshake on a busy machine
 class Pair:
     """A hub that listens for libp2p, and an agent that knows no other way to it: or, `https`, no way by libp2p."""
 
-    def __init__(self, processes: Processes, *, https: bool = False) -> None:
+    def __init__(self, processes: Processes, *, https: bool = False, transport: str = "") -> None:
         self._processes = processes
         self._https = https
         self.hub_folder, self.agent_folder = processes.folder / "hub", processes.folder / "second"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.listen = f"/ip4/127.0.0.1/tcp/{port}"
+        self.listen = f"/ip4/127.0.0.1/tcp/{port}{transport}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._http = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -118,9 +118,10 @@ def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_samples_arrive_over_libp2p_alone(processes: Processes) -> None:
+@pytest.mark.parametrize("transport", ["", "/ws"], ids=["tcp", "websocket"])
+def test_samples_arrive_over_libp2p_alone(processes: Processes, transport: str) -> None:
     """The hub has them with the agent's name; who is no member does not get in; both end cleanly."""
-    pair = Pair(processes)
+    pair = Pair(processes, transport=transport)
     eventually(lambda: value(pair.url, 'node_boot_time_seconds{instance="second"}'), "samples over libp2p", STALL_S)
     assert _mode(pair.hub_folder / "node.sock") == 0o600
     page = httpx.get(f"{pair.url}/metrics/node", trust_env=False, timeout=10)
